@@ -1,0 +1,128 @@
+"""Greedy decoding over a `Session`: streamed text, a constrained permutation, and identifier scores in one prefill.
+
+Nothing here knows prompts or passages: identifiers are 1..n, written as ` [i]`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from dear.engines import Session, TokenGenerator
+
+
+@dataclass
+class Trie:
+    """The allowed continuations as a tree of token ids; a node that ends an identifier holds it in `leaf`."""
+
+    children: dict[int, Trie] = field(default_factory=dict)
+    leaf: int | None = None
+
+    @classmethod
+    def of(cls, sequences: dict[int, Sequence[int]]) -> Trie:
+        """Build from identifier -> token ids."""
+        root = cls()
+        for identifier, ids in sequences.items():
+            node = root
+            for token in ids:
+                node = node.children.setdefault(token, cls())
+            node.leaf = identifier
+        return root
+
+
+def identifier_tokens(generator: TokenGenerator, n: int) -> dict[int, list[int]]:
+    """Token ids of ` [i]` for i in 1..n, as the tokenizer writes them after `Ranking:` or `>`."""
+    return {i: generator.encode(f" [{i}]") for i in range(1, n + 1)}
+
+
+def stream_text(generator: TokenGenerator, session: Session, *, max_tokens: int, stop: str) -> Iterator[str]:
+    """Yield the greedy continuation piece by piece until end of text, `max_tokens`, or the text holds `stop` (yielded too).
+
+    A piece is held back while it ends in an incomplete character.
+    """
+    ids: list[int] = []
+    sent = ""
+    for _ in range(max_tokens):
+        token = int(np.argmax(session.logits()))
+        if token in generator.eos_ids:
+            return
+        ids.append(token)
+        session.append([token])
+        text = generator.decode(ids)
+        if text.endswith("�"):
+            continue
+        if len(text) > len(sent):
+            yield text[len(sent) :]
+            sent = text
+        if stop in text:
+            return
+
+
+def constrained_chain(generator: TokenGenerator, session: Session, n: int) -> Iterator[tuple[str, int, bool]]:
+    """Write ` [a] > [b] > …` with each of 1..n once, choosing greedily among the identifiers not used yet.
+
+    Yields (text, identifier, free): `free` is False where the model's own first choice was not an allowed one.
+    """
+    tokens = identifier_tokens(generator, n)
+    arrow = generator.encode(" >")
+    left = dict(tokens)
+    prefix: list[int] = []
+    while left:
+        identifier, free = _descend(session, Trie.of(left), prefix)
+        yield (" >" if prefix else "") + f" [{identifier}]", identifier, free
+        del left[identifier]
+        prefix = arrow
+
+
+def _descend(session: Session, node: Trie, pending: list[int]) -> tuple[int, bool]:
+    """Follow the trie to a leaf, reading `pending` first; tokens without an alternative are read together, without a choice."""
+    pending, free = list(pending), True
+    while node.children:
+        if len(node.children) == 1:
+            ((token, node),) = node.children.items()
+        else:
+            if pending:
+                session.append(pending)
+                pending = []
+            logits = session.logits()
+            allowed = list(node.children)
+            token = allowed[int(np.argmax(logits[allowed]))]
+            free = free and int(np.argmax(logits)) == token
+            node = node.children[token]
+        pending.append(token)
+    if pending:
+        session.append(pending)
+    assert node.leaf is not None  # every path of the trie ends in an identifier
+    return node.leaf, free
+
+
+def identifier_scores(generator: TokenGenerator, session: Session, n: int) -> dict[int, float]:
+    """Log-probability of each identifier 1..n as the first of the ranking (FIRST, arXiv 2406.15657, section 3).
+
+    One prefill serves all identifiers that are one token long; longer ones cost a short step a shared prefix.
+    The session is left as it was found.
+    """
+    scores: dict[int, float] = {}
+    _collect(session, Trie.of(identifier_tokens(generator, n)), 0.0, scores, [])
+    return scores
+
+
+def _collect(session: Session, node: Trie, logp: float, scores: dict[int, float], pending: list[int]) -> None:
+    if node.leaf is not None:
+        scores[node.leaf] = logp
+        return
+    if len(node.children) == 1:
+        ((token, child),) = node.children.items()
+        _collect(session, child, logp, scores, [*pending, token])
+        return
+    length = len(session)
+    if pending:
+        session.append(pending)
+    logits = session.logits().astype(np.float64)
+    top = logits.max()
+    logz = top + np.log(np.exp(logits - top).sum())
+    for token, child in node.children.items():
+        _collect(session, child, logp + float(logits[token] - logz), scores, [token])
+    session.rewind(length)
