@@ -126,7 +126,9 @@ class Final:
 
 
 Event = Started | Retrieved | PointScore | Pointwise | WindowStart | Token | WindowEnd | Notice | Metrics | Timing | Failed | Final
-_EVENTS = {cls.__name__: cls for cls in (Started, Retrieved, PointScore, Pointwise, WindowStart, Token, WindowEnd, Notice, Metrics, Timing, Failed, Final)}
+_EVENTS = {
+    cls.__name__: cls for cls in (Started, Retrieved, PointScore, Pointwise, WindowStart, Token, WindowEnd, Notice, Metrics, Timing, Failed, Final)
+}
 
 
 def to_dict(event: Event) -> dict[str, Any]:

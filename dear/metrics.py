@@ -36,9 +36,7 @@ def measure(ids: Sequence[str], judgments: Judgments, measures: Sequence[str] = 
     return evaluate(run, {"q": dict(judgments)}, measures)
 
 
-def evaluate(
-    run: Mapping[str, Mapping[str, float]], qrels: Mapping[str, Judgments], measures: Sequence[str] = DEFAULT_MEASURES
-) -> dict[str, float]:
+def evaluate(run: Mapping[str, Mapping[str, float]], qrels: Mapping[str, Judgments], measures: Sequence[str] = DEFAULT_MEASURES) -> dict[str, float]:
     """Mean over the judged queries; a judged query that the run lacks counts 0.
 
     Raises `BadInput` when there is no judged query or a measure's name is unknown.

@@ -111,7 +111,9 @@ def rerank_hits(hits: Sequence[Hit], stage: str, scores: Mapping[str, float]) ->
     """
     missing = [hit.id for hit in hits if hit.id not in scores]
     if missing:
-        raise BadInput(f"stage {stage!r} scored {len(hits) - len(missing)} of {len(hits)} passages, first unscored {missing[0]!r}: score every passage")
+        raise BadInput(
+            f"stage {stage!r} scored {len(hits) - len(missing)} of {len(hits)} passages, first unscored {missing[0]!r}: score every passage"
+        )
     order = sorted(hits, key=lambda hit: -scores[hit.id])
     return tuple(
         replace(hit, rank=rank, scores={**hit.scores, stage: float(scores[hit.id])}, ranks={**hit.ranks, stage: rank})

@@ -1,0 +1,36 @@
+# make demo   set up and serve the app        make test   set up and run the tests
+# make bench  speed, as ratios in one run     make lint   ruff          make setup  only set up
+PYTHON ?= $(shell for p in python3 python3.11 python3.12 python3.10; do \
+	$$p -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null && echo $$p && break; done || true)
+PORT ?= 7860
+HOST ?= 127.0.0.1
+PYTEST ?=
+VENV_PYTHON = .venv/bin/python
+
+.PHONY: demo test setup setup-dev bench lint clean
+.DEFAULT_GOAL := demo
+
+setup: python-found
+	@$(PYTHON) .ci/setup.py
+
+setup-dev: python-found
+	@$(PYTHON) .ci/setup.py --dev
+
+.PHONY: python-found
+python-found:
+	@test -n "$(PYTHON)" || { echo "setup: no Python 3.10 to 3.12 found. Install one (for instance python3.11) and run: make demo PYTHON=/path/to/python3.11" >&2; exit 1; }
+
+demo: setup
+	@$(VENV_PYTHON) -m demo.boot --host $(HOST) --port $(PORT)
+
+test: setup-dev
+	@$(VENV_PYTHON) -m pytest $(PYTEST)
+
+bench: setup-dev
+	@$(VENV_PYTHON) -m bench
+
+lint: setup-dev
+	@$(VENV_PYTHON) -m ruff check . && $(VENV_PYTHON) -m ruff format --check . 
+
+clean:
+	rm -rf .venv .pytest_cache .ruff_cache .hypothesis

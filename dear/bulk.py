@@ -1,0 +1,142 @@
+"""Reranking many queries: streamed in and out in constant memory, resumable, in shards for any job scheduler.
+
+A request is a query with its passages. They come from a JSONL file of requests, or from a TREC run with its corpus. Output
+is appended query by query, so that a run that was killed goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from zlib import crc32
+
+from dear import events as ev
+from dear.errors import BadInput, EngineError
+from dear.reranker import Reranker, as_passage
+from dear.runs import read_trec, trec_lines
+from dear.types import Hit, Passage
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One query and the passages to rank for it."""
+
+    query_id: str
+    query: str
+    passages: tuple[Passage, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """Part `index` (from 1) of `of`: queries are dealt out by a hash of their id, the same on every machine."""
+
+    index: int = 1
+    of: int = 1
+
+    @classmethod
+    def parse(cls, text: str) -> Shard:
+        """Read `i/n`; raises `BadInput` unless 1 <= i <= n.
+
+        >>> Shard.parse("2/3")
+        Shard(index=2, of=3)
+        """
+        match = re.fullmatch(r"(\d+)/(\d+)", text.strip())
+        if not match or not 1 <= int(match[1]) <= int(match[2]):
+            raise BadInput(f"shard {text!r} is not i/n with 1 <= i <= n: for three jobs use 1/3, 2/3 and 3/3")
+        return cls(int(match[1]), int(match[2]))
+
+    def holds(self, query_id: str) -> bool:
+        """Whether this shard ranks the query."""
+        return crc32(query_id.encode()) % self.of == self.index - 1
+
+
+def requests_from_jsonl(path: Path | str) -> Iterator[Request]:
+    """Read lines {"query_id"?, "query", "passages": [{"id", "text", "title"?}]}; a bad line raises `BadInput` with its number."""
+    with open(path, "rb") as file:
+        for number, raw in enumerate(file, 1):
+            if not raw.strip():
+                continue
+            try:
+                data = json.loads(raw.decode("utf-8"))
+                passages = tuple(as_passage(item, n) for n, item in enumerate(data["passages"], 1))
+                yield Request(str(data.get("query_id", number)), data["query"], passages)
+            except (ValueError, KeyError, TypeError, AttributeError) as error:
+                raise BadInput(f'{path}, line {number}: {error}: write {{"query_id", "query", "passages": [{{"id", "text"}}]}}') from error
+
+
+def requests_from_run(run: Path | str, queries: dict[str, str], passage: Callable[[str], Passage], depth: int) -> Iterator[Request]:
+    """Read a TREC run; `passage` looks a passage up by id. Raises `BadInput` on a query id that `queries` lacks."""
+    for query_id, rows in read_trec(run):
+        if query_id not in queries:
+            raise BadInput(f"{run}: query {query_id!r} has no text: add it to the queries file")
+        yield Request(query_id, queries[query_id], tuple(passage(row[1]) for row in rows[:depth]))
+
+
+def rerank_file(requests: Iterable[Request], reranker: Reranker, out: Path, *, shard: Shard, tag: str) -> Iterator[str]:
+    """Rank each request of the shard and append it to `out`; yield the query ids as they are done.
+
+    `out` ending in .jsonl gets {"query_id", "query", "hits"} a line; anything else is a TREC run. What is already there is kept
+    and skipped; a half-written last query (no line end, or fewer lines than passages) is cut off and ranked again.
+    """
+    out.parent.mkdir(parents=True, exist_ok=True)
+    as_json = out.suffix == ".jsonl"
+    done = {} if not out.exists() else _done_json(out) if as_json else _done_trec(out)
+    with open(out, "a", encoding="utf-8") as file:
+        for request in requests:
+            if not shard.holds(request.query_id) or done.get(request.query_id, -1) >= len(request.passages):
+                continue
+            if request.query_id in done:  # only the last query can be short: it was cut while being written
+                file.flush()
+                _drop_query(out, request.query_id)
+            hits = reranker.rank(request.query, request.passages)
+            lines = _json_line(request, hits) if as_json else list(trec_lines(request.query_id, hits, tag))
+            file.write("".join(line + "\n" for line in lines))
+            file.flush()
+            yield request.query_id
+
+
+def _json_line(request: Request, hits: tuple[Hit, ...]) -> list[str]:
+    hits_json = ev.to_dict(ev.Final(hits))["hits"]
+    return [json.dumps({"query_id": request.query_id, "query": request.query, "hits": hits_json}, ensure_ascii=False)]
+
+
+def _done_json(out: Path) -> dict[str, int]:
+    return {query_id: hits for query_id, hits in _whole_lines(out, lambda line: (json.loads(line)["query_id"], len(json.loads(line)["hits"])))}
+
+
+def _done_trec(out: Path) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for query_id, one in _whole_lines(out, lambda line: (line.split()[0], 1)):
+        counts[query_id] = counts.get(query_id, 0) + one
+    return counts
+
+
+def _whole_lines(out: Path, read: Callable[[str], tuple[str, int]]) -> list[tuple[str, int]]:
+    """Read complete lines; cut the file after the last of them."""
+    rows, keep = [], 0
+    with open(out, "rb") as file:
+        for raw in file:
+            if not raw.endswith(b"\n"):
+                break
+            try:
+                rows.append(read(raw.decode("utf-8")))
+            except (ValueError, KeyError, IndexError) as error:
+                raise EngineError(f"{out} holds a line that is not this command's output ({error}): choose another --out") from error
+            keep += len(raw)
+    with open(out, "rb+") as file:
+        file.truncate(keep)
+    return rows
+
+
+def _drop_query(out: Path, query_id: str) -> None:
+    """Cut the trailing lines of a TREC run that belong to `query_id`."""
+    with open(out, "rb+") as file:
+        data_end = keep = 0
+        for raw in file:
+            data_end += len(raw)
+            if raw.split()[0].decode() != query_id:
+                keep = data_end
+        file.truncate(keep)
