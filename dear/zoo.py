@@ -185,8 +185,10 @@ def resolve(name: str) -> Model:
         found = CHECKPOINTS[short]
         return Model(found.name, listwise=found) if found.stage == "listwise" else Model(found.name, pointwise=found)
     folder = Path(name).expanduser()
-    if folder.is_dir():
+    if name and folder.is_dir():
         return _local(folder)
+    if name.startswith(("/", ".", "~")):
+        raise UnknownModel(f"model folder {name!r} does not exist: give a folder that save_pretrained wrote, or a name of the zoo")
     if re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", name):
         return _hub(name)
     raise UnknownModel(_unknown(name))
@@ -298,7 +300,7 @@ def _unknown(name: str) -> str:
     if not name:
         return f"the model name is empty: use one of {', '.join(NAMES[:3])}, a folder, or a hub id owner/name"
     near: Sequence[str] = difflib.get_close_matches(name.lower().rpartition("/")[2], NAMES, n=3, cutoff=0.4)
-    hint = f"did you mean {', '.join(near)}?" if near else f"known are {', '.join(NAMES[:3])} and the published checkpoints"
+    hint = f"did you mean {', '.join(near)}?" if near else f"known are {', '.join(NAMES[:3])} and the published checkpoints."
     return f"unknown model {name!r}: {hint} A folder or a hub id (owner/name) works too"
 
 

@@ -27,6 +27,8 @@ _STOP = frozenset(
 _PASSAGE = re.compile(r"^\[(\d+)\][ \t]*(.+?)(?=^\[\d+\]|\n[ \t]*\n|\Z)", re.MULTILINE | re.DOTALL)
 _QUERY = re.compile(r"^[ \t]*(?:search )?query:[ \t]*(.+)$", re.IGNORECASE | re.MULTILINE)
 
+_CHAIN_SYNTAX = (("] > ", "["), ("] >", " "), ("] ", ">"), ("]", " "), (":", " "))  # how a line ends, what comes next
+
 Answer = Callable[[Sequence[Message]], str]
 
 
@@ -166,8 +168,8 @@ class FakeSession:
         if opened is None:
             if not left:
                 return {EOS: POSSIBLE}
-            ends = next((nxt for tail, nxt in (("] > ", "["), ("] >", " "), ("] ", ">"), ("]", " ")) if line.endswith(tail)), "[")
-            return {ord(ends): POSSIBLE}
+            following = next((byte for tail, byte in _CHAIN_SYNTAX if line.endswith(tail)), "[")
+            return {ord(following): POSSIBLE}
         mass: dict[int, float] = {}
         for name, score in left:
             if name.startswith(opened[1]):
@@ -194,24 +196,22 @@ def ranking(messages: Sequence[Message]) -> list[tuple[int, float]]:
 
 
 def default_answer(messages: Sequence[Message]) -> str:
-    """Requirements, a quote a passage that overlaps, and the ranking: the form `dear.parse` reads."""
+    """Needs, a quote a passage that overlaps, and the ranking, in dear-nano's lines (see `dear.parse`)."""
     query, found = passages(messages)
     order = ranking(messages)
     words = _content(query)[:3] or ["the question"]
-    lines = ["Step 1. Information requirements:"]
-    lines += [f"{i}. What the text says about {word}." for i, word in enumerate(words, 1)]
-    lines.append("Step 2. Evidence:")
+    lines = ["Needs: " + "; ".join(f"{i}. what is said about {word}" for i, word in enumerate(words, 1))]
     for number, score in order:
         meets = [i for i, word in enumerate(words, 1) if word in _WORD.findall(found[number].lower())]
         if score > 0 and meets:
-            lines.append(f'[{number}] meets {", ".join(map(str, meets))}: "{_quote(found[number], words)}"')
-    lines.append("Step 3. Ranking:")
-    lines.append(" > ".join(f"[{number}]" for number, _ in order))
+            quote = _quote(found[number], [words[i - 1] for i in meets])
+            lines.append(f'[{number}] meets {", ".join(map(str, meets))}: "{quote}" - It names {words[meets[0] - 1]}.')
+    lines.append("Ranking: " + " > ".join(f"[{number}]" for number, _ in order))
     return "\n".join(lines)
 
 
 def _quote(body: str, words: Sequence[str]) -> str:
-    """Eight words around the first content word, as they stand in the passage."""
-    tokens = body.split()
-    at = next((i for i, token in enumerate(tokens) if _WORD.findall(token.lower()) and _WORD.findall(token.lower())[0] in words), 0)
-    return " ".join(tokens[max(0, at - 2) : at + 6]).replace('"', "'")
+    """Up to eight words around the first of `words`, as they stand in the passage, within double quotes if it has any."""
+    tokens = body.partition(": ")[2].split() or body.split()
+    at = next((i for i, token in enumerate(tokens) if set(_WORD.findall(token.lower())) & set(words)), 0)
+    return max(" ".join(tokens[max(0, at - 2) : at + 6]).split('"'), key=len).strip()
