@@ -1,0 +1,262 @@
+"""Corpora by name or path: text in, retrievers out.
+
+>>> "teaching" in corpus_names()
+True
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+import threading
+import weakref
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+
+from corpora import teaching
+from corpora.formats import Query, read_passages, read_queries
+from corpora.fusion import HybridRetriever
+from corpora.prebuilt import PREFIX, download, prebuilt_names
+from corpora.retrieval import KINDS, Retriever
+from corpora.rows import SUFFIXES
+from corpora.trec import Qrels, read_candidates, read_qrels
+from dear.errors import BadInput
+from dear.types import Passage, check_passages
+
+Progress = Callable[[int, int], None]
+
+
+class Corpus:
+    """Passages with their queries and judgments, and the retrievers over them, each built when first asked for.
+
+    Use it from any thread; `close` (or leaving a `with` block) frees indexes and removes those of a temporary corpus.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        passages: Sequence[Passage],
+        *,
+        title: str = "",
+        description: str = "",
+        licence: str = "",
+        queries: Sequence[Query] = (),
+        qrels: Mapping[str, Mapping[str, int]] | None = None,
+        candidates: Mapping[str, Sequence[str]] | None = None,
+        temporary: bool = False,
+    ) -> None:
+        self.name, self.title, self.description, self.licence = name, title or name, description, licence
+        self.queries, self.candidates = tuple(queries), dict(candidates or {})
+        self._passages = {passage.id: passage for passage in passages}
+        self._qrels: Mapping[str, Mapping[str, int]] = qrels or {}
+        self._query_ids = {_normal(query.text): query.id for query in self.queries}
+        self._retrievers: dict[str, Retriever] = {}
+        self._lock = threading.RLock()
+        self._folder, self._closed = None, False
+        if temporary:
+            self._folder = Path(tempfile.mkdtemp(prefix="dear-corpus-"))
+            self._remove = weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
+
+    def __len__(self) -> int:
+        return len(self._passages)
+
+    def __enter__(self) -> Corpus:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    @property
+    def passages(self) -> tuple[Passage, ...]:
+        """All passages in file order."""
+        return tuple(self._passages.values())
+
+    def passage(self, id_: str) -> Passage:
+        """The passage with this id; raises `BadInput` when the corpus has none."""
+        found = self._find(id_)
+        if found is None:
+            raise BadInput(f"corpus {self.name!r} has no passage {id_!r}: use an id of one of its {len(self):,} passages")
+        return found
+
+    def judgments(self, query: str) -> dict[str, int] | None:
+        """Grades by passage id for a query given by id or text (case and blanks aside); None when it was not judged."""
+        grades = self._qrels.get(query)
+        if grades is None:
+            grades = self._qrels.get(self._query_ids.get(_normal(query), ""))
+        return None if grades is None else dict(grades)
+
+    def retriever(self, kind: str = "bm25", *, progress: Progress | None = None) -> Retriever:
+        """The retriever of this kind ("bm25", "bm25+rm3", "dense", "hybrid"), built on the first call and shared after it.
+
+        `progress(done, total)` counts passages while one is built.
+        """
+        if kind not in KINDS:
+            raise BadInput(f"unknown retriever {kind!r}: use one of {', '.join(KINDS)}")
+        with self._lock:
+            if self._closed:
+                raise BadInput(f"corpus {self.name!r} is closed: open it again")
+            if kind not in self._retrievers:
+                self._retrievers[kind] = self._build(kind, progress)
+            return self._retrievers[kind]
+
+    def close(self) -> None:
+        """Close every retriever and remove a temporary corpus' index; calling it again does nothing."""
+        with self._lock:
+            self._closed = True
+            retrievers, self._retrievers = self._retrievers, {}
+        for retriever in retrievers.values():
+            retriever.close()
+        if self._folder:
+            self._remove()
+
+    def _find(self, id_: str) -> Passage | None:
+        return self._passages.get(id_)
+
+    def _build(self, kind: str, progress: Progress | None) -> Retriever:
+        if not len(self):
+            return _Empty(kind)
+        if kind == "hybrid":
+            return HybridRetriever([self.retriever("bm25", progress=progress), self.retriever("dense", progress=progress)])
+        if kind == "dense":
+            from corpora.dense import DenseRetriever, default_folder
+
+            return DenseRetriever(self.passages, folder=None if self._folder else default_folder(), progress=progress)
+        from corpora.indexes import open_index
+
+        return self._lucene(open_index(self.passages, folder=self._folder, progress=progress), kind)
+
+    def _lucene(self, folder: Path, kind: str) -> Retriever:
+        from corpora.lucene import Feedback, LuceneRetriever
+
+        return LuceneRetriever(folder, self._passages, feedback=Feedback() if kind == "bm25+rm3" else None)
+
+
+class IndexCorpus(Corpus):
+    """A corpus that lives in a Lucene index only, its text in the stored raw field: a prebuilt index, or a folder of one."""
+
+    def __init__(self, name: str, folder: Path, *, title: str = "", description: str = "") -> None:
+        super().__init__(name, (), title=title, description=description, licence="as its publisher states")
+        self._index = folder
+        self._reader = self.retriever("bm25")
+
+    def __len__(self) -> int:
+        return len(self._reader)  # type: ignore[arg-type]
+
+    @property
+    def passages(self) -> tuple[Passage, ...]:
+        """Not available: an index is read by search or by id."""
+        raise BadInput(f"the passages of {self.name!r} cannot be listed: search it, or ask for one passage by id")
+
+    def _find(self, id_: str) -> Passage | None:
+        return self._reader.passage(id_)  # type: ignore[attr-defined]
+
+    def _build(self, kind: str, progress: Progress | None) -> Retriever:
+        if kind not in ("bm25", "bm25+rm3"):
+            raise BadInput(f"{kind!r} search needs the passages' embeddings, which {self.name!r} has not: use bm25 or bm25+rm3")
+        from corpora.lucene import Feedback, LuceneRetriever
+
+        return LuceneRetriever(self._index, None, feedback=Feedback() if kind == "bm25+rm3" else None)
+
+
+class _Empty:
+    """What a corpus without passages answers: nothing."""
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+
+    def search(self, query: str, k: int) -> tuple:
+        return ()
+
+    def close(self) -> None:
+        pass
+
+
+def corpus_names() -> tuple[str, ...]:
+    """The bundled corpora's names."""
+    return tuple(_BUNDLED)
+
+
+def open_corpus(name_or_path: str | Path) -> Corpus:
+    """The corpus of that name or at that path; raises `BadInput` listing the known names when there is none.
+
+    A bundled name ("teaching"); a folder with corpus.jsonl (or .tsv, .csv, .txt, each also .gz) and, where present,
+    queries.jsonl, qrels.tsv, candidates.tsv and corpus.json (title, description, licence); one passages file; a folder
+    that is a Lucene index with stored raw text; or a Pyserini prebuilt index ("prebuilt:msmarco-v1-passage", or its bare name).
+    """
+    name = str(name_or_path)
+    if name in _BUNDLED:
+        return _BUNDLED[name]()
+    path = Path(name).expanduser()
+    if path.is_dir():
+        return _from_folder(path)
+    if path.is_file():
+        return Corpus(_stem(path), tuple(read_passages(path)))
+    if name.startswith(PREFIX) or ("/" not in name and not path.suffix and name in prebuilt_names()):
+        bare = name.removeprefix(PREFIX)
+        return IndexCorpus(bare, download(bare), description=f"Pyserini's prebuilt index {bare}")
+    raise BadInput(
+        f"no corpus {name!r}: use one of {', '.join(corpus_names())}, the path of a folder or of a passages file, "
+        f"or {PREFIX}NAME with the name of a Pyserini prebuilt index such as msmarco-v1-passage"
+    )
+
+
+def corpus_from_passages(passages: Iterable[Passage], name: str = "my passages") -> Corpus:
+    """A corpus of passages in memory (a user's upload); its index lies in a folder of its own and goes with `close`.
+
+    Raises `BadInput` on a duplicate id, an empty or an overlong text.
+    """
+    return Corpus(name, check_passages(tuple(passages)), temporary=True)
+
+
+def _teaching() -> Corpus:
+    data = teaching.load()
+    return Corpus(
+        "teaching", data.passages, title=teaching.TITLE, description=teaching.DESCRIPTION, licence=teaching.LICENCE,
+        queries=data.queries, qrels=data.qrels,
+    )  # fmt: skip
+
+
+_BUNDLED: dict[str, Callable[[], Corpus]] = {"teaching": _teaching}
+
+
+def _from_folder(folder: Path) -> Corpus:
+    if any(folder.glob("segments_*")):
+        return IndexCorpus(folder.name, folder, description="a Lucene index")
+    names = [f"{stem}{suffix}{packed}" for stem in ("corpus", "passages") for suffix in SUFFIXES for packed in ("", ".gz") if suffix != ".json"]
+    file = _first(folder, names)
+    if file is None:
+        raise BadInput(f"folder {str(folder)!r} holds no corpus.jsonl: put the passages there as corpus.jsonl (or .tsv, .csv, .txt, .gz)")
+    about, queries = folder / "corpus.json", _first(folder, [f"queries.{end}" for end in ("jsonl", "jsonl.gz", "tsv", "tsv.gz")])
+    qrels, pools = _first(folder, ["qrels.tsv", "qrels.tsv.gz", "qrels.txt"]), _first(folder, ["candidates.tsv", "candidates.tsv.gz"])
+    found: Qrels = read_qrels(qrels) if qrels else {}
+    return Corpus(
+        folder.resolve().name,
+        tuple(read_passages(file)),
+        queries=tuple(read_queries(queries)) if queries else (),
+        qrels=found,
+        candidates=read_candidates(pools) if pools else None,
+        **_about(about),
+    )
+
+
+def _about(file: Path) -> dict[str, str]:
+    if not file.is_file():
+        return {}
+    try:
+        data = json.loads(file.read_bytes())
+        return {name: str(data[name]) for name in ("title", "description", "licence") if name in data}
+    except (ValueError, TypeError) as error:
+        raise BadInput(f"{str(file)!r} is not a JSON object ({error}): write title, description and licence into one") from error
+
+
+def _first(folder: Path, names: Iterable[str]) -> Path | None:
+    return next((folder / name for name in names if (folder / name).is_file()), None)
+
+
+def _stem(path: Path) -> str:
+    return Path(path.name.removesuffix(".gz")).stem
+
+
+def _normal(text: str) -> str:
+    return " ".join(text.casefold().split()).rstrip(" ?")
