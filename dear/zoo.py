@@ -255,7 +255,7 @@ def _hub(name: str) -> Model:
 
 
 def _read_folder(folder: Path, stage: str | None = None) -> Checkpoint:
-    card, config, adapter = read_card(folder), _json(folder / "config.json"), _json(folder / "adapter_config.json")
+    card, config, adapter = read_card(folder), read_json(folder / "config.json"), read_json(folder / "adapter_config.json")
     if not config and not adapter:
         raise CheckpointError(f"{folder} holds neither config.json nor adapter_config.json: give the folder that save_pretrained wrote")
     head = adapter.get("task_type") == "SEQ_CLS" if adapter else any("SequenceClassification" in a for a in config.get("architectures") or ())
@@ -281,10 +281,11 @@ def _with_card(checkpoint: Checkpoint, card: dict[str, object]) -> Checkpoint:
 
 def read_card(folder: Path) -> dict[str, object]:
     """`dear.json` beside a checkpoint (empty when absent): base_sha256, base, layers, prompt, q_len, p_len, context, stage."""
-    return _json(folder / "dear.json")
+    return read_json(folder / "dear.json")
 
 
-def _json(path: Path) -> dict:
+def read_json(path: Path) -> dict:
+    """The JSON object in a file (empty when the file is absent); raises `CheckpointError` where it cannot be read."""
     if not path.is_file():
         return {}
     try:
