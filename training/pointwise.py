@@ -1,0 +1,225 @@
+"""Stage 1: a compact student learns to score pairs, from labels and from the teacher's scores (section 3.1 of the paper).
+
+The base is cut to `layers`, gets LoRA and a fresh score head, and reads groups: every passage of a query in one step, so that
+the three losses see the same list that the teacher scored. transformers' Trainer does the rest: mixed precision, resuming,
+one GPU or many.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.utils.data import Dataset
+from transformers import Trainer, TrainingArguments, set_seed
+from transformers.trainer_pt_utils import LengthGroupedSampler
+
+from dear.errors import BadInput
+from dear.loading import load_tokenizer
+from dear.metrics import evaluate
+from dear.pairs import encode_pair
+from training import recipes
+from training.groups import Group, collate, read_groups, scatter
+from training.losses import Weights, hybrid
+
+logger = logging.getLogger(__name__)
+
+DEV_BATCH = 16  # pairs
+
+
+class Groups(Dataset):
+    """Groups in memory, with their length in pairs x characters for bucketing."""
+
+    def __init__(self, groups: Sequence[Group]) -> None:
+        self.groups = list(groups)
+        self.lengths = [max(min(len(c.title) + len(c.text), 1200) for c in g.passages) for g in self.groups]
+
+    def __len__(self) -> int:
+        return len(self.groups)
+
+    def __getitem__(self, index: int) -> Group:
+        return self.groups[index]
+
+
+class PointwiseTrainer(Trainer):
+    """Trainer over groups: the hybrid loss, batches of like lengths, nDCG@10 on the dev groups instead of a dev loss."""
+
+    def __init__(self, *args: Any, weights: Weights, dev: Sequence[Group], encode: Any, pad_id: int, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.weights, self.dev, self.encode, self.pad_id = weights, list(dev), encode, pad_id
+        self._parts: dict[str, list[float]] = {}
+
+    def compute_loss(self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None) -> Any:
+        """The hybrid loss of a batch of groups (see `training.losses`)."""
+        scores = scatter(model(input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"]).logits[:, 0], inputs)
+        has_teacher = ~inputs["teacher"].isnan()
+        teacher = inputs["teacher"].nan_to_num(0.0)
+        if self.weights.kl and not bool((has_teacher | ~inputs["mask"]).all()):
+            raise BadInput("a passage has no teacher score: run `python -m training teacher`, or set pointwise.kl=0")
+        loss, parts = hybrid(scores, inputs["labels"], teacher, inputs["mask"], self.weights)
+        for name, value in parts.items():
+            self._parts.setdefault(name, []).append(value)
+        return (loss, {"scores": scores}) if return_outputs else loss
+
+    def log(self, logs: dict[str, float], *args: Any, **options: Any) -> None:
+        """The Trainer's log, with the mean of each part of the loss since the last one."""
+        if "loss" in logs:
+            logs |= {f"loss_{name}": round(sum(v) / len(v), 4) for name, v in self._parts.items() if v}
+            self._parts.clear()
+        super().log(logs, *args, **options)
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Any:
+        dataset = train_dataset if train_dataset is not None else self.train_dataset
+        generator = torch.Generator().manual_seed(self.args.seed + int(self.state.epoch or 0))
+        return LengthGroupedSampler(self.args.train_batch_size, lengths=dataset.lengths, generator=generator)
+
+    def evaluate(self, *args: Any, **options: Any) -> dict[str, float]:
+        """nDCG@10 and RR@10 of the student over the dev groups, in per cent."""
+        if not self.dev:
+            return {}
+        start = time.perf_counter()
+        self.model.eval()
+        run, qrels = {}, {}
+        with torch.inference_mode():
+            for group in self.dev:
+                scores = self._scores(group)
+                run[group.query_id] = dict(zip([c.id for c in group.passages], scores, strict=True))
+                qrels[group.query_id] = {c.id: c.label for c in group.passages}
+        self.model.train()
+        values = evaluate(run, qrels, ("nDCG@10", "RR@10"))
+        metrics = {f"eval_{name}": round(100 * value, 2) for name, value in values.items()} | {"eval_seconds": time.perf_counter() - start}
+        self.log(metrics)
+        return metrics
+
+    def _scores(self, group: Group) -> list[float]:
+        order = sorted(range(len(group.passages)), key=lambda i: len(group.passages[i].text))
+        scores = [0.0] * len(order)
+        for start in range(0, len(order), DEV_BATCH):
+            part = order[start : start + DEV_BATCH]
+            some = Group(group.query_id, group.query, group.source, tuple(group.passages[i] for i in part))
+            batch = collate([some], self.encode, self.pad_id)
+            with self.compute_loss_context_manager():
+                logits = self.model(input_ids=batch["input_ids"].to(self.args.device), attention_mask=batch["attention_mask"].to(self.args.device)).logits
+            for i, value in zip(part, logits[:, 0].float().tolist(), strict=True):
+                scores[i] = value
+        return scores
+
+
+def build(recipe: recipes.Recipe, base: Path) -> tuple[Any, Any]:
+    """The student before training, and its tokenizer: base cut to `layers`, LoRA, a fresh score head, all seeded."""
+    from peft import LoraConfig, TaskType, get_peft_model
+    from transformers import AutoConfig, AutoModelForSequenceClassification
+
+    settings = recipe.pointwise
+    set_seed(settings.seed)
+    tokenizer = load_tokenizer(base, family="rankllama")
+    config = AutoConfig.from_pretrained(base, local_files_only=True, trust_remote_code=False)
+    if settings.layers and settings.layers > config.num_hidden_layers:
+        raise BadInput(f"pointwise.layers {settings.layers} exceeds the base's {config.num_hidden_layers}: use that or fewer")
+    config.num_hidden_layers = settings.layers or config.num_hidden_layers
+    config.num_labels, config.pad_token_id = 1, tokenizer.pad_token_id
+    dtype = torch.bfloat16 if _bf16(settings.precision) else torch.float32
+    model = AutoModelForSequenceClassification.from_pretrained(base, config=config, dtype=dtype, local_files_only=True, trust_remote_code=False)
+    model.config.use_cache = False
+    lora = LoraConfig(
+        task_type=TaskType.SEQ_CLS,
+        r=settings.lora_rank,
+        lora_alpha=settings.lora_alpha,
+        lora_dropout=settings.lora_dropout,
+        target_modules=list(settings.lora_targets),
+        modules_to_save=["score"],
+    )
+    model = get_peft_model(model, lora)
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            parameter.data = parameter.data.float()
+        if "score" in name and parameter.requires_grad:
+            torch.nn.init.normal_(parameter.data, std=0.02)
+    return model, tokenizer
+
+
+def train(recipe: recipes.Recipe, *, resume: bool = True) -> Path:
+    """Train stage 1 by a recipe; return the folder with the adapter and everything that belongs beside it.
+
+    A run that was cut goes on from its last checkpoint, to the same weights as an uninterrupted one.
+    """
+    from training.report import write_beside
+
+    base = recipes.check(recipe, "pointwise")
+    settings = recipe.pointwise
+    folder = recipe.folder("pointwise")
+    model, tokenizer = build(recipe, base)
+
+    def encode(query: str, title: str, text: str) -> list[int]:
+        return encode_pair(tokenizer, query, title, text, settings.q_len, settings.p_len)
+
+    weights = Weights(settings.cross_entropy, settings.ranknet, settings.kl, settings.temperature)
+    trainer = PointwiseTrainer(
+        model=model,
+        args=_arguments(recipe, folder),
+        train_dataset=Groups(list(read_groups(settings.train))),
+        data_collator=lambda groups: collate(groups, encode, tokenizer.pad_token_id),
+        processing_class=tokenizer,
+        weights=weights,
+        dev=list(read_groups(settings.dev)) if settings.dev else [],
+        encode=encode,
+        pad_id=tokenizer.pad_token_id,
+    )
+    last = _last_checkpoint(folder) if resume else None
+    trainer.train(resume_from_checkpoint=last)
+    metrics = trainer.evaluate()
+    trainer.save_model(str(folder))
+    if trainer.is_world_process_zero():
+        files = [Path(path) for path in (settings.train, settings.dev) if path]
+        write_beside(folder, recipe, stage="pointwise", log_history=trainer.state.log_history, data_files=files, metrics=metrics)
+    return folder
+
+
+def _arguments(recipe: recipes.Recipe, folder: Path) -> TrainingArguments:
+    settings = recipe.pointwise
+    return TrainingArguments(
+        output_dir=str(folder),
+        per_device_train_batch_size=settings.groups_per_step,
+        gradient_accumulation_steps=settings.gradient_accumulation,
+        learning_rate=settings.learning_rate,
+        num_train_epochs=settings.epochs,
+        max_steps=settings.max_steps,
+        warmup_steps=settings.warmup_ratio,
+        lr_scheduler_type=settings.scheduler,
+        weight_decay=settings.weight_decay,
+        max_grad_norm=settings.max_grad_norm,
+        gradient_checkpointing=settings.gradient_checkpointing,
+        bf16=_bf16(settings.precision),
+        use_cpu=not torch.cuda.is_available(),
+        seed=settings.seed,
+        data_seed=settings.seed,
+        logging_steps=settings.log_steps,
+        save_steps=settings.save_steps,
+        eval_strategy="steps" if settings.dev else "no",
+        eval_steps=settings.eval_steps,
+        save_total_limit=recipe.output.keep,
+        remove_unused_columns=False,
+        label_names=["labels"],
+        dataloader_num_workers=0,
+        report_to=[recipe.output.log_to] if recipe.output.log_to != "none" else [],
+    )
+
+
+def _bf16(precision: str) -> bool:
+    """bf16 where the machine multiplies in it: a CUDA device, or a CPU with AVX-512 BF16 or AMX; elsewhere it is slower than fp32."""
+    if precision != "auto":
+        return precision == "bf16"
+    from dear.engines.choice import Machine
+
+    machine = Machine.here()
+    return machine.cuda or machine.cpu_bf16
+
+
+def _last_checkpoint(folder: Path) -> str | None:
+    from transformers.trainer_utils import get_last_checkpoint
+
+    return get_last_checkpoint(str(folder)) if folder.is_dir() else None

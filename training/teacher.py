@@ -1,0 +1,116 @@
+"""Teacher scores, written once as a column of the groups that the student trains on.
+
+Three kinds: `minilm` (all-MiniLM-L6-v2 as a bi-encoder: cosine times 20, the scale it was trained with; the nano recipe's teacher), any
+cross-encoder that sentence-transformers loads, and any pointwise checkpoint of the zoo, such as the published 13B RankLLaMA.
+Work goes in blocks that are kept as they finish, so a run that is cut goes on with the next block.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from dear.errors import BadInput, EngineError
+from training.groups import Group, read_groups, write_groups
+
+logger = logging.getLogger(__name__)
+
+MINILM = "minilm"
+COSINE_SCALE = 20.0
+BLOCK = 256  # groups
+
+Teacher = Callable[[Sequence[Group]], list[list[float]]]
+
+
+def open_teacher(name: str, *, engine: str = "auto") -> Teacher:
+    """A function from groups to a score a passage. `name`: minilm, cross-encoder:PATH_OR_ID, or a pointwise model of the zoo."""
+    if name == MINILM:
+        return minilm
+    if name.startswith("cross-encoder:"):
+        return _cross_encoder(name.removeprefix("cross-encoder:"))
+    return _student(name, engine)
+
+
+def minilm(groups: Sequence[Group]) -> list[list[float]]:
+    """Cosine of query and passage by all-MiniLM-L6-v2, times `COSINE_SCALE`. Equal texts are embedded once."""
+    from corpora.dense import embed
+
+    texts = list(dict.fromkeys([t for g in groups for t in (g.query, *(_text(c) for c in g.passages))]))
+    vectors = embed(texts)
+    row = {text: i for i, text in enumerate(texts)}
+    return [[COSINE_SCALE * float(vectors[row[_text(c)]] @ vectors[row[g.query]]) for c in g.passages] for g in groups]
+
+
+def _cross_encoder(name: str) -> Teacher:
+    from sentence_transformers import CrossEncoder
+
+    model = CrossEncoder(name, trust_remote_code=False)
+
+    def score(groups: Sequence[Group]) -> list[list[float]]:
+        pairs = [(g.query, _text(c)) for g in groups for c in g.passages]
+        values = iter(model.predict(pairs, convert_to_numpy=True).tolist())
+        return [[float(next(values)) for _ in g.passages] for g in groups]
+
+    return score
+
+
+def _student(name: str, engine: str) -> Teacher:
+    from dear.engines.choice import open_scorer
+
+    scorer = open_scorer(name, engine=engine)
+
+    def score(groups: Sequence[Group]) -> list[list[float]]:
+        return [_scores_of(scorer, g) for g in groups]
+
+    return score
+
+
+def _scores_of(scorer: Any, group: Group) -> list[float]:
+    found: dict[int, float] = {}
+    for batch in scorer.score(group.query, [c.text for c in group.passages], [c.title for c in group.passages]):
+        found.update(zip(batch.indices, batch.scores, strict=True))
+    if len(found) != len(group.passages):
+        raise EngineError(f"the teacher scored {len(found)} of {len(group.passages)} passages of {group.query_id!r}: run it again")
+    return [found[i] for i in range(len(group.passages))]
+
+
+def _text(candidate: Any) -> str:
+    return f"{candidate.title}\n{candidate.text}" if candidate.title else candidate.text
+
+
+def score_file(groups_file: Path, out: Path, teacher: Teacher, *, name: str) -> Iterator[int]:
+    """Write `groups_file` to `out` with the teacher column filled; yield the number of groups done so far.
+
+    Blocks are kept beside `out` until all are there. Raises `BadInput` when the kept blocks belong to another input or teacher.
+    """
+    groups = list(read_groups(groups_file))
+    work = out.with_name(out.name + ".blocks")
+    work.mkdir(parents=True, exist_ok=True)
+    identity = {"groups": len(groups), "first": groups[0].query_id if groups else "", "teacher": name, "block": BLOCK, "bytes": groups_file.stat().st_size}
+    _check_identity(work / "identity.json", identity)
+    blocks = []
+    for start in range(0, len(groups), BLOCK):
+        path = work / f"{start:08d}.jsonl.gz"
+        if not path.exists():
+            block = groups[start : start + BLOCK]
+            write_groups(path, (_with_scores(g, s) for g, s in zip(block, teacher(block), strict=True)))
+        blocks.append(path)
+        yield min(start + BLOCK, len(groups))
+    write_groups(out, (group for path in blocks for group in read_groups(path)))
+    for path in [*blocks, work / "identity.json"]:
+        path.unlink()
+    work.rmdir()
+
+
+def _with_scores(group: Group, scores: Sequence[float]) -> Group:
+    return replace(group, passages=tuple(replace(c, teacher=round(s, 5)) for c, s in zip(group.passages, scores, strict=True)))
+
+
+def _check_identity(path: Path, identity: dict[str, Any]) -> None:
+    if path.exists() and json.loads(path.read_text(encoding="utf-8")) != identity:
+        raise BadInput(f"{path.parent} holds blocks of another input or teacher: delete that folder to start again")
+    path.write_text(json.dumps(identity), encoding="utf-8")
