@@ -8,6 +8,7 @@ The defaults are the paper's settings (arXiv 2508.16998, section 4).
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -51,6 +52,11 @@ class Data:
     test: tuple[str, ...] = ()  # looked at by the leakage check only
     teaching: bool = True  # the bundled corpus' train split too
     seed: int = 0
+
+    @property
+    def folder(self) -> Path:
+        """Where the data lies: the environment's `DEAR_DATA`, else `root`; a saved recipe so never names a machine's folders."""
+        return Path(os.environ.get("DEAR_DATA") or self.root)
 
 
 @dataclass(frozen=True)
@@ -177,6 +183,7 @@ class Output:
 
     folder: str = "out/model"
     keep: int = number(2, 1)  # checkpoints kept for resuming
+    dtype: Literal["fp32", "fp16", "bf16"] = "fp32"  # of the saved adapter
     log_to: Literal["none", "tensorboard", "trackio"] = "none"
 
 
