@@ -61,27 +61,28 @@ class Data:
 
 @dataclass(frozen=True)
 class Mining:
-    """Hard negatives: how deep BM25 and dense search are read, how many are kept, and when one is too good to be a negative."""
+    """How groups are made and cleaned (see `training.mining`)."""
 
-    bm25_depth: int = number(100, 0)
-    dense_depth: int = number(100, 0)
-    negatives: int = number(7, 1)
-    random_negatives: int = number(1, 0)
-    skip_top: int = number(0, 0)  # first ranks left out, where unlabelled answers gather
-    margin: float = number(0.95, 0)  # a negative scoring above this share of the positive's teacher score is dropped
-    out: str = "out/groups.jsonl.gz"
+    retriever: Literal["bm25", "dense", "hybrid"] = "bm25"
+    positives: int = number(1, 1)
+    judged: int = number(3, 0)  # passages labelled 0
+    pool: int = number(32, 2)  # candidates the teacher scores
+    depth: int = number(100, 1)  # ranks that mined passages are drawn from
+    top: int = number(8, 0)  # first ranks that are always in
+    words: int = number(220, 10)
+    overlap: float = number(0.3, 0, 1)
+    ratio: float = number(0.95, 0)  # an unlabelled passage above this share of the positive's teacher score is dropped
+    size: int = number(16, 2)  # passages a group keeps
+    seed: int = 13
+    out: str = "out/groups.jsonl.gz"  # before the teacher
 
 
 @dataclass(frozen=True)
 class Teacher:
-    """Who writes the teacher's column: a RankLLaMA pair scorer, any cross-encoder, or a bi-encoder."""
+    """Who writes the teacher's column: `minilm`, `cross-encoder:ID`, or a pointwise model of the zoo (see `training.teacher`)."""
 
-    kind: Literal["rankllama", "cross-encoder", "bi-encoder"] = "rankllama"
     model: str = "llama2-13b-rankllama-teacher"
-    batch_size: int = number(32, 1)
-    max_length: int = number(256, 16)  # tokens of a pair, or of a text for a bi-encoder
-    scale: float = number(1.0, 1e-6)  # scores are multiplied by it, so that a cosine is as wide as a logit
-    precision: Literal["auto", "fp32", "bf16", "nf4"] = "auto"
+    engine: str = "auto"
     out: str = "out/groups-teacher.jsonl.gz"
 
 

@@ -36,28 +36,32 @@ History = Sequence[Mapping[str, Any]]
 def write_beside(
     folder: Path | str,
     recipe: Recipe,
-    history: History,
-    data_files: Mapping[str, Path | str],
+    log_history: History,
+    data_files: Mapping[str, Path | str] | Sequence[Path | str],
     metrics: Mapping[str, Any] | None = None,
     *,
     stage: str,
 ) -> None:
     """Write everything a stranger needs to judge and repeat the run beside the weights of `stage` (pointwise or listwise).
 
-    `history` is `trainer.state.log_history`, `data_files` the files by role (train, dev, …), `metrics` measured scores by set.
+    `log_history` is the trainer state's, `data_files` the files by role, or in the order train, dev; `metrics` measured scores by set.
     Call it on the main process only.
     """
+    if not isinstance(data_files, Mapping):
+        data_files = dict(zip(("train", "dev", "more"), data_files, strict=False))
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     files = [describe(role, Path(path)) for role, path in data_files.items() if str(path)]
     recipes.save(recipe, folder)
-    write_curves(folder, history)
+    write_curves(folder, log_history)
     write_json(folder / "versions.json", versions())
     write_json(folder / "data.json", {file.role: file.as_dict() for file in files})
     write_json(folder / "scores.json", dict(metrics or {}))
     write_json(folder / DEAR, card(recipe, stage))
     licences = read_licences(recipe.data.folder)
-    (folder / "README.md").write_text(model_card(recipe, stage, files, summary(history), dict(metrics or {}), versions(), licences), encoding="utf-8")
+    (folder / "README.md").write_text(
+        model_card(recipe, stage, files, summary(log_history), dict(metrics or {}), versions(), licences), encoding="utf-8"
+    )
 
 
 def card(recipe: Recipe, stage: str) -> dict[str, Any]:
