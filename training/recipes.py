@@ -132,6 +132,8 @@ class Cot:
     min_k: int = number(3, 2, 20)
     max_k: int = number(20, 2, 20)
     distractors: float = number(0.3, 0, 1)  # share of a row's passages that come from other topics
+    empty: float = number(0.03, 0, 1)  # share of rows in which no passage helps
+    fast: float = number(0.0, 0, 1)  # share of rows that are a ranking without reasoning
     out: str = "out/cot.jsonl"
     dev_out: str = "out/cot-dev.jsonl"
     dev_rows: int = number(200, 0)
@@ -164,7 +166,7 @@ class Listwise:
     max_steps: int = number(-1, -1)
     rows_per_step: int = number(1, 1)
     gradient_accumulation: int = number(16, 1)
-    max_length: int = number(4096, 64)  # tokens of prompt and answer; the longest passages of a longer row are cut
+    max_length: int = number(4096, 64)  # tokens of prompt and answer; longer rows are left out and counted
     warmup_ratio: float = number(0.1, 0, 1)
     scheduler: Scheduler = "cosine"
     weight_decay: float = number(0.0, 0)
