@@ -1,0 +1,43 @@
+"""The Gradio app. `build_demo` makes it, `launch` serves it; `demo.boot.main` does both behind a page that says what is loading."""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # before the import below
+
+from typing import Any
+
+import gradio as gr
+
+from demo import limits, theme
+from demo.resources import Resources
+from demo.tabs import explain
+
+
+def build_demo(resources: Resources) -> gr.Blocks:
+    """The page over these resources; starts nothing and loads nothing."""
+    with gr.Blocks(title="DeAR: reranking you can read", analytics_enabled=False, fill_width=True) as demo, gr.Column(elem_classes="dear-page"):
+        explain.build(resources, demo)
+    return demo.queue(max_size=limits.QUEUE_SIZE, api_open=False)
+
+
+def launch(demo: gr.Blocks, *, host: str = "127.0.0.1", port: int = 7860, **options: Any) -> None:
+    """Serve the page and return at once; raises `OSError` when the port is not free."""
+    demo.launch(
+        server_name=host,
+        server_port=port,
+        prevent_thread_lock=True,
+        quiet=True,
+        theme=theme.gradio_theme(),
+        head=theme.head(),
+        show_error=False,
+        ssr_mode=False,
+        run_history=False,
+        enable_monitoring=False,
+        mcp_server=False,
+        footer_links=[],
+        allowed_paths=[],
+        max_file_size=limits.MAX_BODY,
+        **options,
+    )

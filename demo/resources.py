@@ -1,0 +1,219 @@
+"""What the page needs and cannot have at once: corpora, retrievers, models; loaded one after another in the background.
+
+One thread loads, because the heavy libraries do not bear being imported from two; what somebody waits for goes first.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import os
+import queue
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from demo.limits import RETRIEVERS
+from dear.errors import BadInput, DearError, EngineError
+
+logger = logging.getLogger(__name__)
+
+State = Literal["waiting", "loading", "ready", "failed"]
+SLOW_S = 8.0  # after that long a first start is the likely reason, and is said
+NOW, SOON, LATER = 0, 1, 2
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One thing to load, as the page shows it."""
+
+    key: str
+    title: str
+    state: State
+    detail: str = ""
+
+
+class NotReady(DearError):
+    """Something is still being loaded; the text says what."""
+
+
+@dataclass
+class _Job:
+    key: str
+    title: str
+    load: Callable[[Callable[[str], None]], Any]
+    note: str = ""  # what takes long, said once it does
+    state: State = "waiting"
+    detail: str = ""
+    since: float = 0.0
+    value: Any = None
+    error: Exception | None = None
+    shown: bool = True
+
+
+@dataclass
+class Resources:
+    """Corpora and models by name. `start` begins to load the defaults; `want` asks for more; `get` never blocks."""
+
+    corpora: Sequence[str] = ("teaching",)
+    models: Sequence[str] = ("dear-nano",)
+    engine: str = "auto"
+    model_lock: threading.Lock = field(default_factory=threading.Lock)  # held by the run that uses the models
+    _jobs: dict[str, _Job] = field(default_factory=dict)
+    _queue: queue.PriorityQueue[tuple[int, int, str]] = field(default_factory=queue.PriorityQueue)
+    _count: Any = field(default_factory=itertools.count)
+    _lock: threading.RLock = field(default_factory=threading.RLock)
+    _thread: threading.Thread | None = None
+
+    def __post_init__(self) -> None:
+        for name in self.corpora:
+            self._add(f"corpus:{name}", f"Corpus {_short(name)}", lambda tell, name=name: _open_corpus(name))
+            for kind in RETRIEVERS:
+                title = {"bm25": "Lucene index", "dense": "MiniLM embeddings"}.get(kind, RETRIEVERS[kind])
+                load = lambda tell, name=name, kind=kind: self._retriever(name, kind, tell)  # noqa: E731
+                self._add(f"retriever:{name}:{kind}", title, load, shown=kind in ("bm25", "dense") and name == self.corpora[0])
+        for model in self.models:
+            first = model == self.models[0]
+            note = "a first start converts the model once, about a minute" if first else "the first time, its weights are fetched"
+            self._add(f"scorer:{model}", "Student, pointwise", lambda tell, m=model: _open_engine(m, "pointwise", self.engine), note, shown=first)
+            self._add(f"generator:{model}", "Student, listwise", lambda tell, m=model: _open_engine(m, "listwise", self.engine), note, shown=first)
+
+    def start(self) -> None:
+        """Begin loading the first corpus, its Lucene index, the first model, and then the dense index."""
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._work, name="loading", daemon=True)
+            for name in self.corpora:
+                self.want(f"corpus:{name}", SOON)
+            self.want(f"retriever:{self.corpora[0]}:bm25", SOON)
+            for stage in ("scorer", "generator"):
+                self.want(f"{stage}:{self.models[0]}", SOON)
+            self.want(f"retriever:{self.corpora[0]}:dense", LATER)
+            self._thread.start()
+
+    def want(self, key: str, priority: int = NOW) -> None:
+        """Ask for a part; what failed before is tried again."""
+        with self._lock:
+            job = self._job(key)
+            if job.state == "failed":
+                job.state, job.error, job.detail = "waiting", None, ""
+            if job.state == "waiting":
+                self._queue.put((priority, next(self._count), key))
+
+    def get(self, key: str) -> Any:
+        """The part, or `NotReady` while it loads, or the error that its loading ended in."""
+        job = self._job(key)
+        if job.state == "ready":
+            return job.value
+        if job.state == "failed" and job.error is not None:
+            raise job.error
+        raise NotReady(f"{job.title}: {_doing(job)}")
+
+    def part(self, key: str) -> Part:
+        """A part as the page shows it."""
+        job = self._job(key)
+        return Part(key, job.title, job.state, _doing(job))
+
+    def parts(self) -> tuple[Part, ...]:
+        """The parts that a start loads, and whatever else is loading or has failed."""
+        keys = [key for key, job in list(self._jobs.items()) if not key.startswith("corpus:") or job.state == "failed"]
+        return tuple(self.part(key) for key in keys if self._jobs[key].shown or self._jobs[key].state in ("loading", "failed"))
+
+    def chips(self, model: str | None = None) -> tuple[str, ...]:
+        """What is running, one label a distinct engine; 'loading' until it is there."""
+        model = model or self.models[0]
+        labels = []
+        for stage in ("scorer", "generator"):
+            job = self._jobs[f"{stage}:{model}"]
+            if job.state == "ready" and job.value is not None:
+                labels.append(job.value.info.chip())
+            elif job.state in ("waiting", "loading"):
+                labels.append(f"{model} · loading")
+            elif job.state == "failed":
+                labels.append(f"{model} · {'pointwise' if stage == 'scorer' else 'listwise'} unavailable")
+        return tuple(dict.fromkeys(labels))
+
+    def _job(self, key: str) -> _Job:
+        if key not in self._jobs:
+            raise BadInput(f"nothing here is called {key!r}: choose one of the names in the settings")
+        return self._jobs[key]
+
+    def _add(self, key: str, title: str, load: Callable[[Callable[[str], None]], Any], note: str = "", *, shown: bool = False) -> None:
+        self._jobs[key] = _Job(key, title, load, note, shown=shown)
+
+    def _work(self) -> None:
+        while True:
+            _, _, key = self._queue.get()
+            self._load(key)
+
+    def _load(self, key: str) -> None:
+        job = self._jobs[key]
+        with self._lock:
+            if job.state != "waiting":
+                return
+            job.state, job.since = "loading", time.monotonic()
+        try:
+            job.value = job.load(lambda detail: setattr(job, "detail", detail))
+            job.state = "ready"
+        except Exception as error:
+            if not isinstance(error, DearError):
+                logger.warning("%s could not be loaded", key, exc_info=True)
+            job.error = error if isinstance(error, DearError) else EngineError(f"{job.title} could not be loaded ({type(error).__name__}: {error}): see `make doctor`")
+            job.state = "failed"
+        job.detail = ""
+        logger.debug("%s: %s after %.1f s", key, job.state, time.monotonic() - job.since)
+
+    def _retriever(self, name: str, kind: str, tell: Callable[[str], None]) -> Any:
+        if self._jobs[f"corpus:{name}"].state in ("waiting", "failed"):
+            self._jobs[f"corpus:{name}"].state = "waiting"
+            self._load(f"corpus:{name}")
+        return self.get(f"corpus:{name}").retriever(kind, progress=lambda done, total: tell(f"{done:,} of {total:,} passages"))
+
+
+def _doing(job: _Job) -> str:
+    if job.state == "failed":
+        return str(job.error)
+    if job.state != "loading":
+        return job.state
+    took = time.monotonic() - job.since
+    words = job.detail or "loading"
+    words += f", {took:.0f} s" if took >= 2 else ""
+    return f"{words} ({job.note})" if job.note and took >= SLOW_S else words
+
+
+def _short(name: str) -> str:
+    return os.path.basename(name.rstrip("/")) or name
+
+
+def _open_corpus(name: str) -> Any:
+    from corpora.registry import open_corpus
+
+    return open_corpus(name)
+
+
+def _open_engine(model: str, stage: str, engine: str) -> Any:
+    """The engine of a stage; None where the model does not do it."""
+    if model == "fake":
+        from dear.engines.fake import FakeGenerator, FakeScorer
+
+        delay = float(os.environ.get("DEAR_FAKE_DELAY", "0"))
+        return FakeScorer(delay=10 * delay) if stage == "pointwise" else FakeGenerator(delay=delay)
+    from dear.engines.choice import open_generator, open_scorer
+    from dear.zoo import resolve
+
+    if not resolve(model).has(stage):
+        return None
+    if needs_gpu(model):
+        import torch
+
+        if not torch.cuda.is_available():
+            raise EngineError(f"{model} needs a CUDA GPU and access to the hub, and this machine has no GPU: choose dear-nano, or start the page on a GPU")
+    return (open_scorer if stage == "pointwise" else open_generator)(model, engine=engine)
+
+
+def needs_gpu(model: str) -> bool:
+    """Whether a name means weights too large for a CPU: the published checkpoints and their bundles."""
+    from dear.zoo import NAMES
+
+    return model in NAMES and model != "dear-nano"

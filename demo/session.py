@@ -1,0 +1,266 @@
+"""A run as the page makes it: wait for what is loading, pump the pipeline's events from a thread of its own, stop when told.
+
+The pipeline runs in a thread because a model may keep it busy for seconds between two events, and Stop must answer at once.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from demo import handlers, limits
+from demo.handlers import View
+from demo.limits import Request
+from demo.resources import NotReady, Resources
+from dear import events as ev
+from dear.errors import DearError
+from dear.pipeline import Pipeline, Settings
+
+logger = logging.getLogger(__name__)
+
+MAX_SESSIONS = 1000
+STOPPED = "Stopped."
+
+
+@dataclass
+class Ticket:
+    """One visitor's current run: `stop` ends it; `idle` is set when no model works for it."""
+
+    id: str
+    stop: threading.Event = field(default_factory=threading.Event)
+    idle: threading.Event = field(default_factory=threading.Event)
+    why: str = STOPPED
+
+    def end(self, why: str = STOPPED) -> None:
+        """Ask the run to end."""
+        if not self.stop.is_set():
+            self.why = why
+            self.stop.set()
+
+
+class Tickets:
+    """The current run of each session; a new one ends the one before."""
+
+    def __init__(self) -> None:
+        self._tickets: OrderedDict[str, Ticket] = OrderedDict()
+        self._lock = threading.Lock()
+        self._next = 0
+
+    def open(self, session: str) -> Ticket:
+        """A ticket for a new run of this session."""
+        with self._lock:
+            before = self._tickets.pop(session, None)
+            self._next += 1
+            ticket = self._tickets[session] = Ticket(str(self._next))
+            while len(self._tickets) > MAX_SESSIONS:
+                self._tickets.popitem(last=False)[1].end()
+        if before:
+            before.end("A new query took its place.")
+        return ticket
+
+    def find(self, session: str, id_: object) -> Ticket | None:
+        """The session's ticket when `id_` is still its current one."""
+        ticket = self._tickets.get(session)
+        return ticket if ticket and ticket.id == id_ else None
+
+    def stop(self, session: str) -> bool:
+        """End the session's run; False when there is none."""
+        ticket = self._tickets.get(session)
+        if ticket:
+            ticket.end()
+        return ticket is not None
+
+
+def candidates(resources: Resources, asked: Request) -> View:
+    """The view a query starts with: its candidates when retrieval is ready, else what it waits for. Quick; uses no model."""
+    view = handlers.start(asked.query)
+    try:
+        retriever = resources.get(_retriever_key(asked))
+    except NotReady as error:
+        return replace(view, waiting=f"Waiting for retrieval. {error}", message="Waiting for retrieval")
+    except DearError as error:
+        return handlers.failed(view, "retrieval", str(error))
+    pipeline = Pipeline(retriever, settings=Settings(candidates=asked.candidates, stages=("retrieval",)))
+    view = replace(view, judgments=_judgments(resources, asked))
+    for event in pipeline.run(asked.query):
+        if isinstance(event, ev.Retrieved | ev.Notice | ev.Failed):
+            view = handlers.reduce(view, event)
+    if view.hits and not view.failures:
+        return replace(view, waiting=_turn(resources, asked))
+    return view
+
+
+def explain(resources: Resources, asked: Request, ticket: Ticket) -> Iterator[View]:
+    """Views of a whole run, at most ten a second. Ends with the final, the stopped or the failed one; closing it stops the model."""
+    began = time.monotonic()
+    try:
+        view = yield from _ready(resources, asked, ticket, began)
+        if view.phase == "waiting":
+            yield from _paced(_reduced(resources, asked, ticket, view), began)
+    finally:
+        ticket.end()
+
+
+def _ready(resources: Resources, asked: Request, ticket: Ticket, began: float) -> Iterator[View]:
+    """Wait until retriever and models are there (or have failed) and the models are free; return the view to go on from."""
+    view = candidates(resources, asked)
+    yield view
+    for key in (_retriever_key(asked), f"scorer:{asked.model}", f"generator:{asked.model}"):
+        resources.want(key)
+        while (part := resources.part(key)).state in ("waiting", "loading"):
+            if (ended := _ended(view, ticket, began)) is not None:
+                yield ended
+                return ended
+            waiting = f"{'Candidates are here. ' if view.hits else ''}Waiting for: {part.title} – {part.detail}."
+            if waiting != view.waiting:
+                view = replace(view, waiting=waiting, elapsed=time.monotonic() - began)
+                yield view
+            ticket.stop.wait(0.25)
+        if part.state == "failed" and key.startswith("retriever"):
+            view = handlers.failed(view, "retrieval", part.detail)
+            yield view
+            return view
+        if not view.hits and not view.failures:
+            view = candidates(resources, asked)
+            yield view
+    while not resources.model_lock.acquire(timeout=0.25):
+        if (ended := _ended(view, ticket, began)) is not None:
+            yield ended
+            return ended
+        if view.waiting != (waiting := "The model is finishing another run."):
+            view = replace(view, waiting=waiting)
+            yield view
+    return replace(view, phase="waiting", waiting="")
+
+
+def _reduced(resources: Resources, asked: Request, ticket: Ticket, view: View) -> Iterator[View]:
+    """The views of the pipeline's events. The model lock is held on entry and given back by the pump."""
+    began = time.monotonic()
+    out: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    thread = threading.Thread(target=_pump, args=(resources, asked, ticket, out), name="run", daemon=True)
+    thread.start()
+    judgments = _judgments(resources, asked)
+    view = replace(view, judgments=judgments, elapsed=0.0)
+    while True:
+        if (ended := _ended(view, ticket, began)) is not None:
+            yield ended
+            return
+        try:
+            event = out.get(timeout=limits.UPDATE_S)
+        except queue.Empty:
+            view = replace(view, elapsed=time.monotonic() - began)
+            yield view
+            continue
+        if isinstance(event, Exception):
+            yield handlers.failed(view, "run", _words(event))
+            return
+        view = handlers.reduce(view, event, time.monotonic() - began)
+        if isinstance(event, ev.Started):
+            continue  # the candidates shown so far stay until the run has its own
+        yield view
+        if isinstance(event, ev.Final):
+            return
+
+
+def _pump(resources: Resources, asked: Request, ticket: Ticket, out: queue.SimpleQueue[Any]) -> None:
+    """Thread: the pipeline's events into `out`, until their end or until the ticket is stopped."""
+    events: Any = None
+    try:
+        pipeline, broken = _pipeline(resources, asked)
+        events = pipeline.run(asked.query)
+        for event in events:
+            if ticket.stop.is_set():
+                break
+            out.put(event)
+            if isinstance(event, ev.Started):
+                for failure in broken:
+                    out.put(failure)
+    except Exception as error:
+        out.put(error)
+    finally:
+        try:
+            if events is not None:
+                events.close()
+        finally:
+            resources.model_lock.release()
+            ticket.idle.set()
+
+
+def _pipeline(resources: Resources, asked: Request) -> tuple[Pipeline, list[ev.Failed]]:
+    """The pipeline of a request; a model part that failed to load becomes a failed stage, and the others go on."""
+    engines: dict[str, Any] = {}
+    broken = []
+    for stage, key in (("pointwise", "scorer"), ("listwise", "generator")):
+        try:
+            engines[key] = resources.get(f"{key}:{asked.model}")
+        except DearError as error:
+            engines[key] = None
+            broken.append(ev.Failed(stage, str(error)))
+    settings = Settings(
+        candidates=asked.candidates,
+        depth=asked.depth,
+        window=asked.window,
+        stride=asked.stride,
+        reasoning=asked.reasoning,
+    )
+    judge = resources.get(f"corpus:{asked.corpus}").judgments
+    return Pipeline(resources.get(_retriever_key(asked)), **engines, judgments=judge, settings=settings), broken
+
+
+def _paced(views: Iterator[View], began: float) -> Iterator[View]:
+    """At most one view per `UPDATE_S`; one that changes only the clock every `HEARTBEAT_S`; milestones at once; the last always."""
+    shown, at, held = None, 0.0, None
+    try:
+        for view in views:
+            now = time.monotonic()
+            held = view
+            clock_only = shown is not None and replace(view, elapsed=shown.elapsed) == shown
+            wait = limits.HEARTBEAT_S if clock_only else 0.0 if shown is None or view.message != shown.message else limits.UPDATE_S
+            if now - at >= wait:
+                yield view
+                shown, at, held = view, now, None
+        if held is not None:
+            yield held
+    finally:
+        views.close()  # type: ignore[attr-defined]
+
+
+def _ended(view: View, ticket: Ticket, began: float) -> View | None:
+    if ticket.stop.is_set():
+        return handlers.stopped(view, ticket.why)
+    if time.monotonic() - began > limits.DEADLINE_S:
+        ticket.end()
+        return handlers.stopped(view, f"The run took longer than {limits.DEADLINE_S:.0f} seconds and was ended: ask for fewer candidates.")
+    return None
+
+
+def _turn(resources: Resources, asked: Request) -> str:
+    parts = [resources.part(f"{stage}:{asked.model}") for stage in ("scorer", "generator")]
+    loading = next((part for part in parts if part.state in ("waiting", "loading")), None)
+    if loading:
+        return f"Candidates are here. Waiting for: {loading.title} – {loading.detail}."
+    return "Candidates are here. Waiting for a turn at the model." if resources.model_lock.locked() else ""
+
+
+def _judgments(resources: Resources, asked: Request) -> Mapping[str, int]:
+    try:
+        return resources.get(f"corpus:{asked.corpus}").judgments(asked.query) or {}
+    except DearError:
+        return {}
+
+
+def _retriever_key(asked: Request) -> str:
+    return f"retriever:{asked.corpus}:{asked.retriever}"
+
+
+def _words(error: Exception) -> str:
+    if isinstance(error, DearError):
+        return str(error)
+    logger.warning("a run failed", exc_info=error)
+    return f"The run broke off ({type(error).__name__}). The server goes on: try again, or choose another model."

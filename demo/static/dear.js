@@ -1,0 +1,87 @@
+// Small conveniences on top of a page that works without them: cross-highlighting, links to cards, keys, the theme
+// switch, cards that glide to their new place, and opened details that stay open when the server redraws a panel.
+(() => {
+  if (window.__dear) return;
+  window.__dear = true;
+  const still = matchMedia("(prefers-reduced-motion: reduce)");
+  const opened = new Map(); // data-keep -> what the reader chose
+  let tops = new Map(); // D-number -> distance of its card from the list's top
+
+  const target = (event, selector) => (event.target instanceof Element ? event.target.closest(selector) : null);
+
+  function hot(number) {
+    for (const element of document.querySelectorAll(".hot")) element.classList.remove("hot");
+    if (number) for (const element of document.querySelectorAll(`[data-d="${number}"]`)) element.classList.add("hot");
+  }
+
+  function show(number) {
+    const card = document.getElementById(`card-${number}`);
+    if (!card) return;
+    card.focus({ preventScroll: true });
+    card.scrollIntoView({ block: "center", behavior: still.matches ? "auto" : "smooth" });
+    hot(number);
+  }
+
+  function theme(dark) {
+    document.body.classList.toggle("dark", dark);
+    document.documentElement.style.colorScheme = dark ? "dark" : "light";
+  }
+
+  document.addEventListener("click", (event) => {
+    const summary = target(event, "summary");
+    const keep = summary?.parentElement?.dataset.keep;
+    if (keep) opened.set(keep, !summary.parentElement.open);
+    const link = target(event, "a[data-d], .slope .track");
+    if (link) { event.preventDefault(); show(link.dataset.d); }
+    if (target(event, "[data-action=theme]")) {
+      const dark = !document.body.classList.contains("dark");
+      theme(dark);
+      try { localStorage.setItem("dear-theme", dark ? "dark" : "light"); } catch { /* storage may be closed */ }
+    }
+  });
+  document.addEventListener("mouseover", (event) => hot(target(event, "[data-d]")?.dataset.d));
+  document.addEventListener("focusin", (event) => { const to = target(event, "[data-d]"); if (to) hot(to.dataset.d); });
+  document.addEventListener("keydown", (event) => {
+    const field = event.target instanceof Element && event.target.matches("input, textarea, select, [contenteditable]");
+    if (event.key === "/" && !field && !event.ctrlKey && !event.metaKey && !event.altKey) {
+      const query = document.querySelector(".dear-query textarea, .dear-query input");
+      if (query) { event.preventDefault(); query.focus(); query.select(); }
+    } else if (event.key === "Escape" && !document.querySelector(":popover-open")) {
+      const stop = document.querySelector("button.dear-stop");
+      if (stop && stop.offsetParent) stop.click();
+    } else if ((event.key === "Enter" || event.key === " ") && target(event, ".slope .track")) {
+      event.preventDefault();
+      show(target(event, ".slope .track").dataset.d);
+    }
+  });
+
+  function redrawn() {
+    for (const details of document.querySelectorAll("details[data-keep]")) {
+      const wanted = opened.get(details.dataset.keep);
+      if (wanted !== undefined && details.open !== wanted) details.open = wanted;
+    }
+    const list = document.querySelector(".cards:not(.ghost)");
+    const now = new Map();
+    for (const card of list ? list.children : []) now.set(card.dataset.d, card.offsetTop - list.offsetTop);
+    if (!still.matches && tops.size === now.size) {
+      for (const card of list ? list.children : []) {
+        const moved = (tops.get(card.dataset.d) ?? NaN) - now.get(card.dataset.d);
+        if (Math.abs(moved) > 40) card.animate([{ transform: `translateY(${moved}px)` }, { transform: "none" }], { duration: 450, easing: "cubic-bezier(.2,.7,.2,1)" });
+      }
+    }
+    tops = now;
+  }
+  new MutationObserver((changes) => {
+    const inside = (node) => (node instanceof Element ? node : node.parentElement)?.closest(".dear-redrawn");
+    if (changes.some((change) => inside(change.target))) redrawn();
+  }).observe(document.documentElement, { childList: true, subtree: true, attributes: true, attributeFilter: ["data-d", "data-keep", "open"] });
+
+  let saved = null;
+  try { saved = localStorage.getItem("dear-theme"); } catch { /* storage may be closed */ }
+  const asked = new URLSearchParams(location.search).get("__theme");
+  if (saved && !asked) {
+    const apply = () => theme(saved === "dark");
+    apply();
+    setTimeout(apply, 400); // Gradio sets its own once it has mounted
+  }
+})();

@@ -1,0 +1,265 @@
+"""The Explain tab: one query, three stages, side by side, as they happen."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import gradio as gr
+
+from demo import limits, render
+from demo.handlers import View, failed
+from demo.limits import RETRIEVERS, Request, check
+from demo.render import Panels, panels
+from demo.resources import Resources, needs_gpu
+from demo.session import Ticket, Tickets, candidates, explain
+from dear.errors import BadInput, DearError
+
+logger = logging.getLogger(__name__)
+
+EXAMPLES = 5
+QUIET = {"show_progress": "hidden", "api_visibility": "private"}
+BUSY = "Too many people are waiting for the model. The candidates are here; press Rank again in a minute for the rest."
+COPY_LINK = """(q, c, r, k, d, w, s, m, t) => {
+  const p = new URLSearchParams(location.search);
+  const set = (name, value, usual) => (value === usual ? p.delete(name) : p.set(name, value));
+  set("q", q, ""); p.set("corpus", c); set("retriever", r, "bm25"); p.set("model", m); set("k", String(k), "%d");
+  set("depth", String(d), "%d"); set("window", String(w), "%d"); set("stride", String(s), "%d"); set("reasoning", t ? "on" : "off", "on");
+  history.replaceState(history.state, "", location.pathname + "?" + p.toString());
+}""" % (limits.CANDIDATES[2], limits.DEPTH[2], limits.WINDOW[2], limits.STRIDE[2])  # noqa: UP031
+
+
+@dataclass
+class ExplainTab:
+    """Handlers of the tab. They hold no state of a visitor beyond the ticket of the run under way."""
+
+    resources: Resources
+    tickets: Tickets
+
+    def begin(self, *values: Any, request: gr.Request) -> tuple[Any, ...]:
+        """Check the question and show its candidates; returns the ticket for `run`, or None with what is wrong."""
+        try:
+            asked = self._check(values)
+        except DearError as error:
+            return (None, render.alert(str(error)), *_buttons(running=False), *[gr.skip()] * len(Panels.__slots__))
+        ticket = self.tickets.open(_session(request))
+        try:
+            view = candidates(self.resources, asked)
+        except Exception:
+            logger.warning("candidates failed", exc_info=True)
+            view = failed(View(query=asked.query), "retrieval", "Retrieval broke off. The server goes on: try again, or choose another retriever.")
+        return (ticket.id, "", *_buttons(running=True), *panels(view).values())
+
+    def run(self, ticket_id: Any, *values: Any, request: gr.Request) -> Iterator[tuple[Any, ...]]:
+        """The run that `begin` gave the ticket for, as panels; only what changed is sent."""
+        ticket = self.tickets.find(_session(request), ticket_id)
+        if ticket is None:
+            yield (gr.skip(), *_buttons(running=False), *[gr.skip()] * len(Panels.__slots__))
+            return
+        shown: tuple[str, ...] = ()
+        views = self._views(values, ticket)
+        try:
+            for view in views:
+                values_now = panels(view).values()
+                chips = render.header(self.resources.chips(_model(values, self.resources)))
+                new = (chips, *values_now)
+                yield (new[0] if new[:1] != shown[:1] else gr.skip(), *_buttons(running=view.busy), *_changed(new[1:], shown[1:]))
+                shown = new
+        finally:
+            ticket.end()
+
+    def stop(self, request: gr.Request) -> None:
+        """End the visitor's run; the run itself shows what is left of it."""
+        self.tickets.stop(_session(request))
+
+    def tick(self) -> tuple[Any, ...]:
+        """What is loading, until all is there."""
+        parts = self.resources.parts()
+        over = all(part.state in ("ready", "failed") for part in parts)
+        examples = self.examples(self.resources.corpora[0]) if over else [gr.skip()] * EXAMPLES
+        return (
+            render.header(self.resources.chips()),
+            render.loading((part.title, part.state, part.detail) for part in parts),
+            gr.Timer(active=not over),
+            *examples,
+        )
+
+    def examples(self, corpus: Any) -> list[Any]:
+        """The corpus' own first queries, one a topic, as buttons."""
+        try:
+            queries = self.resources.get(f"corpus:{corpus}").queries
+        except DearError:
+            queries = ()
+        topics: dict[str, str] = {}
+        for query in queries:
+            topics.setdefault(query.topic or query.id, query.text)
+        texts = sorted(topics.values(), key=len)[: 4 * EXAMPLES]
+        step = max(1, len(texts) // EXAMPLES)
+        chosen = texts[::step][:EXAMPLES]
+        return [gr.Button(value=text, visible=True) for text in chosen] + [gr.Button(visible=False)] * (EXAMPLES - len(chosen))
+
+    def summary(self, *values: Any) -> Any:
+        """The accordion's label: the settings in one line, or what is wrong with them."""
+        try:
+            asked = self._check(("settings", *values))
+        except BadInput as error:
+            return gr.Accordion(label=f"Settings: {error}")
+        try:
+            title = self.resources.get(f"corpus:{asked.corpus}").title
+        except DearError:
+            title = asked.corpus
+        return gr.Accordion(label=f"Settings: {asked.summary(title)}")
+
+    def link(self, request: gr.Request) -> tuple[Any, ...]:
+        """Settings and query from the address: `?q=…&corpus=…&retriever=…&k=…&model=…&reasoning=off`."""
+        asked, wrong = self._from_address(dict(request.query_params))
+        values = (asked.query, asked.corpus, asked.retriever, asked.candidates, asked.depth, asked.window, asked.stride, asked.model, asked.reasoning)
+        return (*values, render.alert(wrong), *self.tick(), *panels(View()).values())
+
+    def _from_address(self, given: dict[str, str]) -> tuple[Request, str]:
+        usual = Request("", self.resources.corpora[0], model=self.resources.models[0])
+        fields = {
+            "corpus": ("corpus", self.resources.corpora),
+            "retriever": ("retriever", RETRIEVERS),
+            "model": ("model", self.resources.models),
+            "k": ("candidates", limits.CANDIDATES),
+            "depth": ("depth", limits.DEPTH),
+            "window": ("window", limits.WINDOW),
+            "stride": ("stride", limits.STRIDE),
+        }
+        asked, wrong = usual, ""
+        for name, (attribute, allowed) in fields.items():
+            if name not in given:
+                continue
+            try:
+                value: Any = given[name]
+                if isinstance(allowed, tuple) and isinstance(allowed[0], int):
+                    value = limits.check_number(attribute, int(value) if value.lstrip("-").isdecimal() and len(value) < 9 else value, allowed)
+                else:
+                    value = limits.check_name(attribute, value, allowed)
+                asked = replace(asked, **{attribute: value})
+            except BadInput as error:
+                wrong = wrong or f"The link asks for something this page cannot do: {error}. The usual value is used instead."
+        query = given.get("q", "")[: 10 * limits.MAX_QUERY_CHARS]
+        return replace(asked, query=query, reasoning=given.get("reasoning", "on") != "off"), wrong
+
+    def _views(self, values: tuple[Any, ...], ticket: Ticket) -> Iterator[View]:
+        try:
+            yield from explain(self.resources, self._check(values), ticket)
+        except DearError as error:
+            yield failed(View(), "run", str(error))
+        except Exception:
+            logger.warning("a run failed", exc_info=True)
+            yield failed(View(), "run", "The run broke off. The server goes on: try again, or choose another model.")
+
+    def _check(self, values: tuple[Any, ...]) -> Request:
+        return check(*values, corpora=self.resources.corpora, models=self.resources.models)
+
+
+def build(resources: Resources, demo: gr.Blocks) -> ExplainTab:
+    """Add the tab's components and events to the open Blocks."""
+    tab = ExplainTab(resources, Tickets())
+    header = gr.HTML(render.header(resources.chips()), **_plain())
+    with gr.Row(elem_classes="dear-ask"):
+        query = gr.Textbox(
+            label="Query", placeholder="Ask a question…", lines=1, max_lines=1, elem_classes="dear-query", container=False, scale=1, html_attributes=_field()
+        )
+        go = gr.Button("Rank", elem_classes="dear-go", min_width=104, scale=0)
+        stop = gr.Button("Stop", elem_classes="dear-stop", min_width=104, scale=0, visible=False)
+    alert = gr.HTML("", **_plain("hide-empty"))
+    with gr.Row(elem_classes="dear-examples"):
+        examples = [gr.Button("", elem_classes="dear-example", visible=False, size="sm", min_width=0, scale=0) for _ in range(EXAMPLES)]
+    settings, accordion = _settings(resources)
+    loading = gr.HTML(render.loading((p.title, p.state, p.detail) for p in resources.parts()), **_plain("hide-empty"))
+    outputs = _columns()
+    timer = gr.Timer(1.0)
+    ticket = gr.State(None)
+
+    asked = [query, *settings]
+    begin_out = [ticket, alert, go, stop, *outputs]
+    run_out = [header, go, stop, *outputs]
+
+    def chain(event: Any) -> None:
+        """candidates at once, then the address, then the run in its turn."""
+        begun = event(tab.begin, asked, begin_out, queue=False, trigger_mode="multiple", **QUIET)
+        begun.then(None, asked, None, js=COPY_LINK, **QUIET)
+        ran = begun.then(tab.run, [ticket, *asked], run_out, concurrency_id="model", concurrency_limit=1, trigger_mode="multiple", **QUIET)
+        ran.failure(lambda: (render.alert(BUSY), *_buttons(running=False)), None, [alert, go, stop], queue=False, **QUIET)
+
+    chain(lambda *args, **kwargs: gr.on([go.click, query.submit], *args, **kwargs))
+    for button in examples:
+        picked = button.click(lambda text: text, button, query, queue=False, **QUIET)
+        chain(picked.then)
+    stop.click(tab.stop, None, None, queue=False, **QUIET)
+    timer.tick(tab.tick, None, [header, loading, timer, *examples], queue=False, **QUIET)
+    for field in settings:
+        field.change(tab.summary, settings, accordion, queue=False, **QUIET)
+    settings[0].change(tab.examples, settings[0], examples, queue=False, **QUIET)
+    demo.load(tab.link, None, [*asked, alert, header, loading, timer, *examples, *outputs], queue=False, **QUIET)
+    return tab
+
+
+def _settings(resources: Resources) -> tuple[list[Any], gr.Accordion]:
+    usual = Request("", resources.corpora[0], model=resources.models[0])
+    models = [(f"{name} · needs a GPU and the hub" if needs_gpu(name) else name, name) for name in resources.models]
+    with gr.Accordion(f"Settings: {usual.summary()}", open=False, elem_classes="dear-settings") as accordion, gr.Row(elem_classes="dear-fields"):
+        fields = [
+            gr.Dropdown(list(resources.corpora), value=usual.corpus, label="Corpus", info="What is searched", filterable=False),
+            gr.Dropdown([(label, kind) for kind, label in RETRIEVERS.items()], value="bm25", label="Retriever", info="How candidates are found", filterable=False),
+            _slider("Candidates", "How many are retrieved and scored one by one", limits.CANDIDATES),
+            _slider("Listwise depth", "How many of the best are read side by side", limits.DEPTH),
+            _slider("Window", "How many the model reads at once", limits.WINDOW),
+            _slider("Stride", "How far the window moves towards the top", limits.STRIDE),
+            gr.Dropdown(models, value=usual.model, label="Model", info="dear-nano comes with the page", filterable=False),
+            gr.Checkbox(True, label="Reasoning", info="Off is the fast mode: identifiers ordered by their logits, nothing written"),
+        ]
+    return fields, accordion
+
+
+def _slider(label: str, info: str, bounds: tuple[int, int, int]) -> gr.Slider:
+    least, most, usual = bounds
+    return gr.Slider(least, most, value=usual, step=1, label=label, info=info, buttons=[])
+
+
+def _columns() -> list[gr.HTML]:
+    """The panels, in the order of `Panels`."""
+    rail, notes = gr.HTML(render.welcome(), **_plain("hide-empty")), gr.HTML("", **_plain("hide-empty"))
+    with gr.Row(elem_classes="dear-columns"):
+        with gr.Column(elem_classes="dear-column", min_width=320):
+            cards = gr.HTML("", **_plain())
+        with gr.Column(elem_classes="dear-column dear-follow", min_width=320):
+            graph = gr.HTML("", **_plain())
+        with gr.Column(elem_classes="dear-column dear-follow", min_width=320):
+            progress, live, written = gr.HTML("", **_plain()), gr.HTML("", **_plain("hide-empty")), gr.HTML("", **_plain("hide-empty"))
+    report = gr.HTML("", **_plain("hide-empty"))
+    status = gr.HTML(render.status(View()), **_plain())
+    return [rail, notes, cards, graph, progress, live, written, report, status]
+
+
+def _plain(*classes: str) -> dict[str, Any]:
+    """Options of every HTML panel: the default template, none of Gradio's prose styles, no script of its own."""
+    return {"apply_default_css": False, "js_on_load": None, "elem_classes": ["dear-redrawn", *classes]}
+
+
+def _field() -> Any:
+    return gr.InputHTMLAttributes(autocomplete="off", spellcheck=True, enterkeyhint="search")
+
+
+def _buttons(*, running: bool) -> tuple[Any, Any]:
+    return gr.Button(visible=not running), gr.Button(visible=running)
+
+
+def _changed(new: tuple[str, ...], old: tuple[str, ...]) -> tuple[Any, ...]:
+    if len(new) != len(old):
+        return new
+    return tuple(value if value != before else gr.skip() for value, before in zip(new, old, strict=True))
+
+
+def _session(request: gr.Request) -> str:
+    return str(getattr(request, "session_hash", None) or f"no-session:{id(request)}")
+
+
+def _model(values: tuple[Any, ...], resources: Resources) -> str:
+    return values[7] if len(values) > 7 and values[7] in resources.models else resources.models[0]
