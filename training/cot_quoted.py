@@ -31,9 +31,9 @@ POOL = 500  # passages of the groups before, from which distractors come
 _WORD = re.compile(r"\w+(?:['’]\w+)?")
 _STOP = frozenset(
     _WORD.findall(
-        "a an and any are as at be been but by can could did do does for from had has have he her his how i if in into is it its many may me more most "
-        "much my name no not of on one or our she should so some than that the their them there these they this those to too was we were what when "
-        "where which who whom whose why will with would you your"
+        "a an and any are as at be been but by can could did do does for from had has have he her his how i if in into is it its many "
+        "may me more most much my name no not of on one or our she should so some than that the their them there these they this those "
+        "to too was we were what when where which who whom whose why will with would you your"
     )
 )
 Hints = Mapping[str, Sequence[str]]

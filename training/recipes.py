@@ -108,7 +108,7 @@ class Pointwise:
     ranknet: float = number(0.1, 0)
     kl: float = number(0.9, 0)
     temperature: float = number(2.0, 1e-3)
-    warmup_ratio: float = number(0.1, 0, 1)
+    warmup_ratio: float = number(0.1, 0, 0.99)
     scheduler: Scheduler = "linear"
     weight_decay: float = number(0.0, 0)
     max_grad_norm: float = number(1.0, 0)
@@ -167,7 +167,7 @@ class Listwise:
     rows_per_step: int = number(1, 1)
     gradient_accumulation: int = number(16, 1)
     max_length: int = number(4096, 64)  # tokens of prompt and answer; longer rows are left out and counted
-    warmup_ratio: float = number(0.1, 0, 1)
+    warmup_ratio: float = number(0.1, 0, 0.99)
     scheduler: Scheduler = "cosine"
     weight_decay: float = number(0.0, 0)
     max_grad_norm: float = number(1.0, 0)

@@ -1,0 +1,98 @@
+"""What both trainers share: precision, batches of like lengths, the last whole checkpoint."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch.utils.data import Sampler
+from transformers import TrainerCallback
+
+logger = logging.getLogger(__name__)
+
+POOL = 50  # batches' worth of examples that are sorted by length together
+
+
+def uses_bf16(precision: str) -> bool:
+    """Whether to compute in bf16: as the recipe says, or, for "auto", where the machine multiplies in it.
+
+    That is a CUDA device of compute capability 8, or a CPU with AVX-512 BF16 or AMX; elsewhere bf16 is slower than fp32.
+    """
+    if precision != "auto":
+        return precision == "bf16"
+    if torch.cuda.is_available():
+        found = torch.cuda.get_device_capability()[0] >= 8
+    else:
+        cpu = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+        found = bool(cpu.get("avx512_bf16") or cpu.get("amx_bf16"))
+    logger.info("precision auto: %s", "bf16, the device multiplies in it" if found else "fp32, the device has no fast bf16")
+    return found
+
+
+class Buckets(Sampler[int]):
+    """Indices in an order whose runs of `batch` are of like length: shuffled, sorted by length within pools, batches shuffled.
+
+    The order depends on seed and epoch alone, so every process and every resumed run sees the same one.
+    """
+
+    def __init__(self, lengths: Sequence[int], batch: int, seed: int) -> None:
+        self.lengths, self.batch, self.seed, self.epoch = list(lengths), batch, seed, 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch that the next pass is for."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def __iter__(self) -> Iterator[int]:
+        generator = torch.Generator().manual_seed(1_000_003 * self.epoch + self.seed)
+        order = torch.randperm(len(self.lengths), generator=generator).tolist()
+        size = self.batch * POOL
+        ordered: list[int] = []
+        for start in range(0, len(order), size):
+            ordered += sorted(order[start : start + size], key=lambda i: -self.lengths[i])
+        batches = [ordered[i : i + self.batch] for i in range(0, len(ordered), self.batch)]
+        whole, rest = [b for b in batches if len(b) == self.batch], [b for b in batches if len(b) < self.batch]
+        for i in torch.randperm(len(whole), generator=generator).tolist():
+            yield from whole[i]
+        for some in rest:
+            yield from some
+
+
+class EpochOf(TrainerCallback):
+    """Tells the sampler its epoch; accelerate does not reach it below the wrappers of a resumed, distributed run."""
+
+    def __init__(self, sampler: Buckets) -> None:
+        self.sampler = sampler
+
+    def on_epoch_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Called by the Trainer before it iterates."""
+        self.sampler.set_epoch(int((state.epoch or 0) + 1e-6))
+
+
+def last_checkpoint(folder: Path) -> str | None:
+    """The newest checkpoint that is whole, or None: a kill may leave a half-written one, which is passed over."""
+    found = sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.rpartition("-")[2] or 0), reverse=True)
+    for path in found:
+        if _is_whole(path):
+            return str(path)
+        logger.warning("%s is not whole: going on from the one before", path)
+    return None
+
+
+def _is_whole(path: Path) -> bool:
+    weights = [*path.glob("*.safetensors"), *path.glob("pytorch_model_fsdp*"), *path.glob("global_step*")]
+    try:
+        json.loads((path / "trainer_state.json").read_text(encoding="utf-8"))
+        for file in path.glob("*.safetensors"):
+            with safe_open(file, "pt") as handle:
+                handle.keys()
+    except (OSError, ValueError, SafetensorError):
+        return False
+    return bool(weights)
