@@ -142,9 +142,9 @@ def to_dict(event: Event) -> dict[str, Any]:
 
 def from_dict(data: Mapping[str, Any]) -> Event:
     """The event that `to_dict` wrote; raises `BadInput` on an unknown type or a missing field."""
-    cls = _EVENTS.get(str(data.get("type")))
+    cls = _EVENTS.get(str(data.get("type"))) if isinstance(data, Mapping) else None
     if cls is None:
-        raise BadInput(f"unknown event type {data.get('type')!r}, known are {', '.join(_EVENTS)}: record the run again with this version")
+        raise BadInput(f"unknown event {str(data)[:80]!r}, known types are {', '.join(_EVENTS)}: record the run again with this version")
     try:
         return cls(**{f.name: _READ.get((cls, f.name), _same)(data[f.name]) for f in fields(cls) if f.name in data})
     except (KeyError, TypeError, ValueError, AttributeError) as error:
