@@ -1,0 +1,103 @@
+"""The command line as a user runs it: a fresh process, real files, exit codes."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+ROWS = [
+    {"id": "a", "text": "Short waves scatter more, so the sky is blue.", "title": "Light"},
+    {"id": "b", "text": "Bread rises in the oven."},
+    {"id": "c", "text": "Why is my blue screen blue?"},
+]
+
+
+def dear(*arguments, **environment):
+    command = [sys.executable, "-m", "dear", *map(str, arguments)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=240, env={**os.environ, **environment})
+
+
+@pytest.fixture
+def passages(tmp_path):
+    path = tmp_path / "passages.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in ROWS), encoding="utf-8")
+    return path
+
+
+def test_rerank_streams_events_and_ends_in_a_permutation(passages):
+    result = dear("rerank", "why is the sky blue", "--passages", passages, "--stage", "both", "--model", "fake", "--json")
+    assert result.returncode == 0, result.stderr
+    events = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [events[0]["type"], events[1]["type"], events[-1]["type"]] == ["Started", "Retrieved", "Final"]
+    assert sorted(hit["id"] for hit in events[-1]["hits"]) == ["a", "b", "c"]
+    assert [hit["rank"] for hit in events[-1]["hits"]] == [1, 2, 3]
+    assert {"id", "rank", "scores"} <= set(events[-1]["hits"][0])
+
+
+def test_a_recording_replays_to_the_same_events(passages, tmp_path):
+    recording = tmp_path / "run.jsonl"
+    recording.write_text(dear("rerank", "blue sky", "--passages", passages, "--model", "fake", "--json").stdout, encoding="utf-8")
+    assert dear("replay", recording, "--json").stdout == recording.read_text(encoding="utf-8")
+    words = dear("replay", recording).stdout
+    assert "Retrieved 3 passages." in words
+    assert "Final:" in words
+
+
+def test_bulk_writes_shards_and_resumes(tmp_path):
+    requests, out = tmp_path / "requests.jsonl", tmp_path / "out.jsonl"
+    requests.write_text("".join(json.dumps({"query_id": f"q{i}", "query": "blue sky", "passages": ROWS}) + "\n" for i in range(4)), encoding="utf-8")
+    arguments = ("rerank", "--requests", requests, "--out", out, "--model", "fake", "--stage", "pointwise")
+    assert dear(*arguments).returncode == 0
+    first = out.read_text(encoding="utf-8")
+    assert len(first.splitlines()) == 4
+    out.write_text(first[: len(first) // 2], encoding="utf-8")
+    assert dear(*arguments).returncode == 0
+    assert out.read_text(encoding="utf-8") == first
+
+
+BAD = {
+    "empty query": (lambda t, p: ("rerank", " ", "--passages", p), "the query is empty"),
+    "long query": (lambda t, p: ("rerank", "x" * 10_000, "--passages", p), "10000 characters, the limit is 300"),
+    "no query": (lambda t, p: ("rerank",), "there is no query"),
+    "unknown model": (lambda t, p: ("rerank", "sky", "--passages", p, "--model", "dear-nana"), "dear-nano"),
+    "unknown corpus": (lambda t, p: ("search", "sky", "--corpus", "teeching"), "teaching"),
+    "no such file": (lambda t, p: ("rerank", "sky", "--passages", t / "none.jsonl"), "none.jsonl"),
+    "row without text": (lambda t, p: ("rerank", "sky", "--passages", write(t, b'{"id": "a"}\n')), "row 1"),
+    "not utf-8": (lambda t, p: ("rerank", "sky", "--passages", write(t, b'{"id": "a", "text": "\xff"}\n')), "UTF-8"),
+    "duplicate ids": (lambda t, p: ("rerank", "sky", "--passages", write(t, b'{"id": "a", "text": "x"}\n' * 2)), "'a'"),
+    "no passages": (lambda t, p: ("rerank", "sky", "--passages", write(t, b"")), "no rows"),
+    "stride over window": (lambda t, p: ("rerank", "sky", "--passages", p, "--model", "fake", "--window", "5", "--stride", "9"), "stride 9 exceeds window 5"),
+    "bulk without out": (lambda t, p: ("rerank", "--requests", p), "--out"),
+    "damaged recording": (lambda t, p: ("replay", p), "unknown event"),
+}
+
+
+def write(folder, data):
+    path = folder / "bad.jsonl"
+    path.write_bytes(data)
+    return path
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_is_one_clear_line_and_exit_2(tmp_path, passages, case):
+    make, says = BAD[case]
+    result = dear(*make(tmp_path, passages))
+    assert result.returncode == 2, result.stdout + result.stderr
+    lines = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
+    assert len(lines) == 1
+    assert says in lines[0]
+    assert "Traceback" not in result.stderr
+
+
+def test_import_is_cheap_and_brings_nothing_heavy():
+    code = (
+        "import sys, time; start = time.perf_counter(); import dear, corpora, dear.pipeline; seconds = time.perf_counter() - start;"
+        "heavy = {'torch', 'transformers', 'peft', 'datasets', 'pyserini', 'gradio', 'sentence_transformers', 'onnxruntime'} & set(sys.modules);"
+        "print(sorted(heavy))"
+    )
+    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert result.stdout.strip() == "[]", result.stderr

@@ -1,0 +1,145 @@
+import csv
+import io
+import json
+
+import pytest
+
+from dear.bulk import Request, Shard, requests_from_jsonl, requests_from_run, rerank_file
+from dear.engines.fake import FakeScorer
+from dear.errors import BadInput
+from dear.metrics import evaluate, measure, ndcg_working
+from dear.pipeline import Settings
+from dear.reranker import Reranker
+from dear.runs import csv_text, read_trec, trec_lines, write_atomic
+from dear.types import Hit, Passage, rerank_hits
+
+HITS = tuple(Hit(Passage(f"p{i}", f"text {i}"), i, {"retrieval": 1.0}, {"retrieval": i}) for i in (1, 2, 3))
+
+
+def reranker():
+    return Reranker(FakeScorer(), None, Settings(stages=("retrieval", "pointwise")))
+
+
+def requests(n, passages=3):
+    texts = ["short waves", "blue sky", "bread"]
+    return [Request(f"q{i}", "blue sky", tuple(Passage(f"d{i}-{j}", texts[j % 3]) for j in range(passages))) for i in range(n)]
+
+
+def test_a_trec_run_reads_back(tmp_path):
+    path = tmp_path / "run.trec"
+    write_atomic(path, [*trec_lines("q1", HITS, "dear"), *trec_lines("q2", HITS[::-1], "dear")])
+    queries = dict(read_trec(path))
+    assert [row[1] for row in queries["q1"]] == ["p1", "p2", "p3"]
+    assert [row[1] for row in queries["q2"]] == ["p3", "p2", "p1"]
+    scores = [row[3] for row in queries["q1"]]
+    assert scores == sorted(set(scores), reverse=True)
+
+
+def test_a_trec_run_is_ordered_by_score_not_by_line(tmp_path):
+    path = tmp_path / "run.trec"
+    path.write_text("q Q0 a 2 1.0 x\nq Q0 b 1 2.0 x\n", encoding="utf-8")
+    assert [row[1] for row in dict(read_trec(path))["q"]] == ["b", "a"]
+
+
+@pytest.mark.parametrize("text", ["q Q0 a 1\n", "q Q0 a one 1.0 x\n", "q Q0 a 1 1.0 x\nr Q0 a 1 1.0 x\nq Q0 b 2 0.5 x\n"])
+def test_a_damaged_run_names_its_line(tmp_path, text):
+    path = tmp_path / "run.trec"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(BadInput, match=r"line \d"):
+        list(read_trec(path))
+
+
+def test_an_id_with_a_space_cannot_go_into_a_run():
+    with pytest.raises(BadInput, match="white space"):
+        list(trec_lines("q 1", HITS, "dear"))
+
+
+def test_csv_disarms_formulas():
+    hits = (Hit(Passage("=1+1", "x", "@title"), 1, {"retrieval": 0.5}, {"retrieval": 1}, rationale="+cmd"),)
+    header, row = list(csv.reader(io.StringIO(csv_text(hits))))
+    assert header == ["rank", "id", "title", "retrieval_rank", "retrieval_score", "rationale"]
+    assert row == ["1", "'=1+1", "'@title", "1", "0.5", "'+cmd"]
+
+
+def test_rerank_hits_keeps_ties_in_order_and_wants_every_score():
+    ranked = rerank_hits(HITS, "pointwise", {"p1": 0.5, "p2": 0.5, "p3": 0.9})
+    assert [hit.id for hit in ranked] == ["p3", "p1", "p2"]
+    assert HITS[0].ranks == {"retrieval": 1}
+    with pytest.raises(BadInput, match="first unscored 'p3'"):
+        rerank_hits(HITS, "pointwise", {"p1": 0.5, "p2": 0.5})
+
+
+@pytest.mark.parametrize("name", ["out.jsonl", "out.trec"])
+@pytest.mark.parametrize("cut", [0, 7, 60])
+def test_a_bulk_run_that_was_cut_ends_as_an_uninterrupted_one(tmp_path, name, cut):
+    whole, resumed = tmp_path / f"whole-{name}", tmp_path / name
+    assert list(rerank_file(requests(6), reranker(), whole, shard=Shard(), tag="t")) == [f"q{i}" for i in range(6)]
+    list(rerank_file(requests(4), reranker(), resumed, shard=Shard(), tag="t"))
+    resumed.write_bytes(resumed.read_bytes()[: -cut or None])
+    list(rerank_file(requests(6), reranker(), resumed, shard=Shard(), tag="t"))
+    assert resumed.read_bytes() == whole.read_bytes()
+    assert list(rerank_file(requests(6), reranker(), resumed, shard=Shard(), tag="t")) == []
+
+
+def test_shards_split_the_queries_without_rest_or_overlap(tmp_path):
+    done = [list(rerank_file(requests(20, 1), reranker(), tmp_path / f"{i}.jsonl", shard=Shard(i, 3), tag="t")) for i in (1, 2, 3)]
+    assert sorted(sum(done, [])) == sorted(f"q{i}" for i in range(20))
+    assert all(done)
+
+
+@pytest.mark.parametrize("text", ["0/3", "4/3", "1", "a/b", "1/0"])
+def test_an_impossible_shard_is_refused(text):
+    with pytest.raises(BadInput, match="i/n"):
+        Shard.parse(text)
+
+
+def test_requests_from_jsonl(tmp_path):
+    path = tmp_path / "requests.jsonl"
+    path.write_text(json.dumps({"query": "sky", "passages": [{"id": "a", "text": "blue"}, "plain"]}) + "\n\n", encoding="utf-8")
+    assert list(requests_from_jsonl(path)) == [Request("1", "sky", (Passage("a", "blue"), Passage("2", "plain")))]
+    path.write_text('{"query": "sky", "passages": [{"id": "a"}]}\n', encoding="utf-8")
+    with pytest.raises(BadInput, match="line 1"):
+        list(requests_from_jsonl(path))
+
+
+def test_requests_from_a_run_take_texts_from_the_corpus(tmp_path):
+    path = tmp_path / "run.trec"
+    write_atomic(path, trec_lines("q1", HITS, "x"))
+    texts = {hit.id: hit.passage for hit in HITS}
+    (request,) = requests_from_run(path, {"q1": "sky"}, texts.__getitem__, depth=2)
+    assert request == Request("q1", "sky", (HITS[0].passage, HITS[1].passage))
+    with pytest.raises(BadInput, match="'q1' has no text"):
+        list(requests_from_run(path, {}, texts.__getitem__, depth=2))
+
+
+def test_ndcg_by_hand():
+    # gains 3 and 1 at ranks 2 and 3 against the ideal 3, 1: (3/log2(3) + 1/2) / (3 + 1/log2(3))
+    value = measure(["x", "a", "b"], {"a": 3, "b": 1, "x": 0})["nDCG@10"]
+    assert value == pytest.approx((3 / 1.584962500721156 + 0.5) / (3 + 1 / 1.584962500721156))
+    assert sum(row[3] for row in ndcg_working(["x", "a", "b"], {"a": 3, "b": 1})) == pytest.approx(3 / 1.584962500721156 + 0.5)
+
+
+def test_a_query_missing_from_the_run_counts_zero():
+    run, qrels = {"q1": {"a": 1.0}}, {"q1": {"a": 1}, "q2": {"b": 1}}
+    assert evaluate(run, qrels, ("nDCG@10", "RR@10")) == {"nDCG@10": 0.5, "RR@10": 0.5}
+    assert evaluate({}, qrels) == {"nDCG@10": 0.0}
+    with pytest.raises(BadInput, match="unknown measure"):
+        evaluate(run, qrels, ("nonsense@10",))
+
+
+def test_reranker_takes_what_users_have():
+    assert reranker().rank("sky", []) == ()
+    (one,) = reranker().rank("sky", ["blue sky"])
+    assert (one.id, one.rank) == ("1", 1)
+    hits = reranker().rank("blue sky", ["bread", {"id": "b", "text": "blue sky", "title": "T"}, Passage("c", "sky")])
+    assert [hit.id for hit in hits] == ["b", "c", "1"]
+    with pytest.raises(BadInput, match="passage 1 is int"):
+        reranker().rank("sky", [3])
+
+
+def test_reranker_raises_where_a_stage_fails():
+    from dear.errors import EngineError
+
+    broken = Reranker(FakeScorer(fail_after=0), None, Settings(stages=("retrieval", "pointwise")))
+    with pytest.raises(EngineError, match="pointwise"):
+        broken.rank("sky", ["blue", "red"])
