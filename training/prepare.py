@@ -1,0 +1,103 @@
+"""The two files stage 1 needs, from a recipe: groups with mined negatives, then the same with the teacher's column, cleaned."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, fields
+from itertools import chain
+from pathlib import Path
+
+from corpora import teaching
+from corpora.registry import corpus_from_passages
+from dear.errors import BadInput
+from training import mining
+from training.groups import Candidate, Group, read_groups, write_groups
+from training.recipes import Recipe
+from training.saving import write_json
+
+logger = logging.getLogger(__name__)
+
+Progress = Callable[[str], None]
+
+
+def mine_file(recipe: Recipe, progress: Progress = logger.info) -> int:
+    """Write `mining.out`: groups of every set in `data.train`, with negatives from one index over all sets and texts; return how many.
+
+    A set is a BEIR folder `train/NAME` below the data's folder, or a Tevatron file `train/NAME.jsonl`, which brings its own negatives.
+    """
+    settings = mining.Mining(**{f.name: getattr(recipe.mining, f.name) for f in fields(mining.Mining)})
+    places = {name: _place(recipe, name) for name in recipe.data.train}
+    labelled = {name: mining.read_beir(path) for name, path in places.items() if path.is_dir()}
+    for name, found in labelled.items():
+        progress(f"{name}: {len(found.queries):,} queries, {len(found.passages):,} passages")
+    texts = [p for name in recipe.data.text for p in mining.read_texts(recipe.data.folder / "text" / name)]
+    everything = {p.id: p for p in chain(*(found.passages.values() for found in labelled.values()), texts)}
+    groups: list[Iterator[Group]] = []
+    if everything:
+        progress(f"indexing {len(everything):,} passages for {recipe.mining.retriever}")
+        searcher = corpus_from_passages(everything.values(), "mining").retriever(recipe.mining.retriever)
+        groups += [mining.mine(found, searcher, settings, recipe.data.train[name] or None) for name, found in labelled.items()]
+    groups += [mining.read_tevatron(path) for path in places.values() if path.is_file()]
+    if recipe.data.teaching:
+        groups.append(teaching_groups("train"))
+    if not groups:
+        raise BadInput("data.train is empty and data.teaching is false: name at least one set")
+    return write_groups(recipe.mining.out, _counted(groups, progress))
+
+
+def teach_file(recipe: Recipe, progress: Progress = logger.info) -> mining.FilterReport:
+    """Write `teacher.out`: the groups of `mining.out` with teacher scores, false negatives dropped; return what was dropped."""
+    from training.teacher import open_teacher, score_file
+
+    source, out = Path(recipe.mining.out), Path(recipe.teacher.out)
+    if not source.is_file():
+        raise BadInput(f"mining.out {str(source)!r} does not exist: make it with `python -m training mine`")
+    scored = out.with_name("scored-" + out.name)
+    total = sum(1 for _ in read_groups(source))
+    for done in score_file(source, scored, open_teacher(recipe.teacher.model, engine=recipe.teacher.engine), name=recipe.teacher.model):
+        progress(f"teacher {recipe.teacher.model}: {done:,} of {total:,} groups")
+    kept, report = mining.drop_false_negatives(read_groups(scored), ratio=recipe.mining.ratio, size=recipe.mining.size, judged=_judged(recipe))
+    write_groups(out, kept)
+    write_json(out.with_name(out.name.split(".")[0] + "-report.json"), asdict(report) | {"groups": len(kept)})
+    return report
+
+
+def teaching_groups(split: str) -> Iterator[Group]:
+    """The teaching corpus' queries of a split with all judged passages of their topic."""
+    corpus = teaching.load()
+    passages = {p.id: p for p in corpus.passages}
+    for query in corpus.queries:
+        grades = corpus.qrels.get(query.id, {})
+        if query.split == split and any(grades.values()):
+            found = tuple(Candidate(id, passages[id].title, passages[id].text, grade) for id, grade in grades.items())
+            yield Group(f"teaching/{query.id}", query.text, "teaching", found)
+
+
+def _judged(recipe: Recipe) -> frozenset[tuple[str, str]]:
+    """Pairs somebody labelled 0: they stay whatever the teacher says."""
+    pairs = {(g.query_id, c.id) for g in (teaching_groups("train") if recipe.data.teaching else ()) for c in g.passages if c.label <= 0}
+    for name in recipe.data.train:
+        place = _place(recipe, name)
+        if place.is_dir():
+            qrels = mining.read_beir(place).qrels
+            pairs |= {(f"{name}/{query}", id) for query, grades in qrels.items() for id, grade in grades.items() if grade <= 0}
+    return frozenset(pairs)
+
+
+def _place(recipe: Recipe, name: str) -> Path:
+    folder = recipe.data.folder / "train"
+    for path in (folder / name, folder / f"{name}.jsonl"):
+        if path.exists():
+            return path
+    raise BadInput(f"data.train names {name!r}, and {folder} has neither that folder nor {name}.jsonl: set data.root=FOLDER (or DEAR_DATA)")
+
+
+def _counted(groups: list[Iterator[Group]], progress: Progress) -> Iterator[Group]:
+    count = 0
+    for some in groups:
+        for group in some:
+            count += 1
+            if count % 1000 == 0:
+                progress(f"{count:,} groups")
+            yield group
