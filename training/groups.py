@@ -51,7 +51,9 @@ def read_groups(path: Path | str) -> Iterator[Group]:
                 passages = tuple(Candidate(p["id"], p.get("title", ""), p["text"], int(p["label"]), p.get("teacher")) for p in data["passages"])
                 yield Group(data["query_id"], data["query"], data.get("source", ""), passages)
             except (ValueError, KeyError, TypeError) as error:
-                raise BadInput(f"{path}, line {number}: not a training group ({error!r}): write it again with `python -m training teacher`") from error
+                raise BadInput(
+                    f"{path}, line {number}: not a training group ({error!r}): write it again with `python -m training teacher`"
+                ) from error
 
 
 def write_groups(path: Path | str, groups: Iterable[Group]) -> int:

@@ -78,7 +78,9 @@ def read_tevatron(path: Path | str) -> Iterator[Group]:
                 ]
                 yield Group(str(row["query_id"]), row["query"], Path(path).stem, tuple(passages))
             except (ValueError, KeyError, TypeError) as error:
-                raise BadInput(f"{path}, line {number}: not a Tevatron row ({error!r}): query_id, query, positive_passages, negative_passages") from error
+                raise BadInput(
+                    f"{path}, line {number}: not a Tevatron row ({error!r}): query_id, query, positive_passages, negative_passages"
+                ) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +152,9 @@ class FilterReport:
     quantiles: Mapping[str, tuple[float, float, float]]  # "positive" | "kept" | "dropped" -> 10, 50, 90 per cent
 
 
-def drop_false_negatives(groups: Iterable[Group], *, ratio: float, size: int, judged: frozenset[tuple[str, str]] = frozenset()) -> tuple[list[Group], FilterReport]:
+def drop_false_negatives(
+    groups: Iterable[Group], *, ratio: float, size: int, judged: frozenset[tuple[str, str]] = frozenset()
+) -> tuple[list[Group], FilterReport]:
     """Drop unlabelled passages whose teacher score exceeds `ratio` times the weakest positive's, then cut each group to `size` passages.
 
     (Positive-aware mining, Moreira et al. 2024, "TopK-PercPos".) `judged` pairs (query id, passage id) are kept whatever the

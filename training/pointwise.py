@@ -16,15 +16,15 @@ from typing import Any
 import torch
 from torch.utils.data import Dataset
 from transformers import Trainer, TrainingArguments, set_seed
-from transformers.trainer_pt_utils import LengthGroupedSampler
 
 from dear.errors import BadInput
 from dear.loading import load_tokenizer
 from dear.metrics import evaluate
 from dear.pairs import encode_pair
-from training import recipes
+from training import recipes, report, saving
 from training.groups import Group, collate, read_groups, scatter
 from training.losses import Weights, hybrid
+from training.running import Buckets, EpochOf, last_checkpoint, uses_bf16
 
 logger = logging.getLogger(__name__)
 
@@ -48,9 +48,10 @@ class Groups(Dataset):
 class PointwiseTrainer(Trainer):
     """Trainer over groups: the hybrid loss, batches of like lengths, nDCG@10 on the dev groups instead of a dev loss."""
 
-    def __init__(self, *args: Any, weights: Weights, dev: Sequence[Group], encode: Any, pad_id: int, **options: Any) -> None:
+    def __init__(self, *args: Any, weights: Weights, dev: Sequence[Group], encode: Any, pad_id: int, sampler: Buckets, **options: Any) -> None:
         super().__init__(*args, **options)
-        self.weights, self.dev, self.encode, self.pad_id = weights, list(dev), encode, pad_id
+        self.weights, self.dev, self.encode, self.pad_id, self.sampler = weights, list(dev), encode, pad_id, sampler
+        self.add_callback(EpochOf(sampler))
         self._parts: dict[str, list[float]] = {}
 
     def compute_loss(self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None) -> Any:
@@ -72,10 +73,8 @@ class PointwiseTrainer(Trainer):
             self._parts.clear()
         super().log(logs, *args, **options)
 
-    def _get_train_sampler(self, train_dataset: Any = None) -> Any:
-        dataset = train_dataset if train_dataset is not None else self.train_dataset
-        generator = torch.Generator().manual_seed(self.args.seed + int(self.state.epoch or 0))
-        return LengthGroupedSampler(self.args.train_batch_size, lengths=dataset.lengths, generator=generator)
+    def _get_train_sampler(self, train_dataset: Any = None) -> Buckets:
+        return self.sampler
 
     def evaluate(self, *args: Any, **options: Any) -> dict[str, float]:
         """nDCG@10 and RR@10 of the student over the dev groups, in per cent."""
@@ -103,7 +102,9 @@ class PointwiseTrainer(Trainer):
             some = Group(group.query_id, group.query, group.source, tuple(group.passages[i] for i in part))
             batch = collate([some], self.encode, self.pad_id)
             with self.compute_loss_context_manager():
-                logits = self.model(input_ids=batch["input_ids"].to(self.args.device), attention_mask=batch["attention_mask"].to(self.args.device)).logits
+                logits = self.model(
+                    input_ids=batch["input_ids"].to(self.args.device), attention_mask=batch["attention_mask"].to(self.args.device)
+                ).logits
             for i, value in zip(part, logits[:, 0].float().tolist(), strict=True):
                 scores[i] = value
         return scores
@@ -122,7 +123,7 @@ def build(recipe: recipes.Recipe, base: Path) -> tuple[Any, Any]:
         raise BadInput(f"pointwise.layers {settings.layers} exceeds the base's {config.num_hidden_layers}: use that or fewer")
     config.num_hidden_layers = settings.layers or config.num_hidden_layers
     config.num_labels, config.pad_token_id = 1, tokenizer.pad_token_id
-    dtype = torch.bfloat16 if _bf16(settings.precision) else torch.float32
+    dtype = torch.bfloat16 if uses_bf16(settings.precision) else torch.float32
     model = AutoModelForSequenceClassification.from_pretrained(base, config=config, dtype=dtype, local_files_only=True, trust_remote_code=False)
     model.config.use_cache = False
     lora = LoraConfig(
@@ -145,10 +146,8 @@ def build(recipe: recipes.Recipe, base: Path) -> tuple[Any, Any]:
 def train(recipe: recipes.Recipe, *, resume: bool = True) -> Path:
     """Train stage 1 by a recipe; return the folder with the adapter and everything that belongs beside it.
 
-    A run that was cut goes on from its last checkpoint, to the same weights as an uninterrupted one.
+    A run that was cut goes on from its last whole checkpoint, to the same weights as an uninterrupted one.
     """
-    from training.report import write_beside
-
     base = recipes.check(recipe, "pointwise")
     settings = recipe.pointwise
     folder = recipe.folder("pointwise")
@@ -158,24 +157,26 @@ def train(recipe: recipes.Recipe, *, resume: bool = True) -> Path:
         return encode_pair(tokenizer, query, title, text, settings.q_len, settings.p_len)
 
     weights = Weights(settings.cross_entropy, settings.ranknet, settings.kl, settings.temperature)
+    groups = Groups(list(read_groups(settings.train)))
     trainer = PointwiseTrainer(
         model=model,
         args=_arguments(recipe, folder),
-        train_dataset=Groups(list(read_groups(settings.train))),
+        train_dataset=groups,
         data_collator=lambda groups: collate(groups, encode, tokenizer.pad_token_id),
         processing_class=tokenizer,
         weights=weights,
         dev=list(read_groups(settings.dev)) if settings.dev else [],
         encode=encode,
         pad_id=tokenizer.pad_token_id,
+        sampler=Buckets(groups.lengths, settings.groups_per_step, settings.seed),
     )
-    last = _last_checkpoint(folder) if resume else None
-    trainer.train(resume_from_checkpoint=last)
+    trainer.train(resume_from_checkpoint=last_checkpoint(folder) if resume else None)
     metrics = trainer.evaluate()
     trainer.save_model(str(folder))
     if trainer.is_world_process_zero():
-        files = [Path(path) for path in (settings.train, settings.dev) if path]
-        write_beside(folder, recipe, stage="pointwise", log_history=trainer.state.log_history, data_files=files, metrics=metrics)
+        saving.tidy(folder, base=recipe.model.base, dtype=recipe.output.dtype)
+        files = {"train": settings.train, "dev": settings.dev}
+        report.write_beside(folder, recipe, trainer.state.log_history, files, metrics, stage="pointwise")
     return folder
 
 
@@ -193,7 +194,7 @@ def _arguments(recipe: recipes.Recipe, folder: Path) -> TrainingArguments:
         weight_decay=settings.weight_decay,
         max_grad_norm=settings.max_grad_norm,
         gradient_checkpointing=settings.gradient_checkpointing,
-        bf16=_bf16(settings.precision),
+        bf16=uses_bf16(settings.precision),
         use_cpu=not torch.cuda.is_available(),
         seed=settings.seed,
         data_seed=settings.seed,
@@ -207,19 +208,3 @@ def _arguments(recipe: recipes.Recipe, folder: Path) -> TrainingArguments:
         dataloader_num_workers=0,
         report_to=[recipe.output.log_to] if recipe.output.log_to != "none" else [],
     )
-
-
-def _bf16(precision: str) -> bool:
-    """bf16 where the machine multiplies in it: a CUDA device, or a CPU with AVX-512 BF16 or AMX; elsewhere it is slower than fp32."""
-    if precision != "auto":
-        return precision == "bf16"
-    from dear.engines.choice import Machine
-
-    machine = Machine.here()
-    return machine.cuda or machine.cpu_bf16
-
-
-def _last_checkpoint(folder: Path) -> str | None:
-    from transformers.trainer_utils import get_last_checkpoint
-
-    return get_last_checkpoint(str(folder)) if folder.is_dir() else None

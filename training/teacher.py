@@ -90,7 +90,13 @@ def score_file(groups_file: Path, out: Path, teacher: Teacher, *, name: str) -> 
     groups = list(read_groups(groups_file))
     work = out.with_name(out.name + ".blocks")
     work.mkdir(parents=True, exist_ok=True)
-    identity = {"groups": len(groups), "first": groups[0].query_id if groups else "", "teacher": name, "block": BLOCK, "bytes": groups_file.stat().st_size}
+    identity = {
+        "groups": len(groups),
+        "first": groups[0].query_id if groups else "",
+        "teacher": name,
+        "block": BLOCK,
+        "bytes": groups_file.stat().st_size,
+    }
     _check_identity(work / "identity.json", identity)
     blocks = []
     for start in range(0, len(groups), BLOCK):
