@@ -100,11 +100,9 @@ class PointwiseTrainer(Trainer):
         for start in range(0, len(order), DEV_BATCH):
             part = order[start : start + DEV_BATCH]
             some = Group(group.query_id, group.query, group.source, tuple(group.passages[i] for i in part))
-            batch = collate([some], self.encode, self.pad_id)
+            batch = {key: value.to(self.args.device) for key, value in collate([some], self.encode, self.pad_id).items()}
             with self.compute_loss_context_manager():
-                logits = self.model(
-                    input_ids=batch["input_ids"].to(self.args.device), attention_mask=batch["attention_mask"].to(self.args.device)
-                ).logits
+                logits = self.model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits
             for i, value in zip(part, logits[:, 0].float().tolist(), strict=True):
                 scores[i] = value
         return scores
