@@ -1,0 +1,1 @@
+"""What is timed, and only here: ratios measured side by side in one run, never in a test."""
