@@ -70,9 +70,22 @@ class Student:
         """The decoder's output for token ids of shape (B, T): `last_hidden_state` (B, T, hidden) and, if asked for, the cache."""
         return self._decoder(input_ids=ids, **options)
 
-    def logits(self, hidden: Any) -> Any:
-        """The head's output in float32 for hidden states (…, hidden): (…, 1) scores or (…, vocabulary) logits."""
-        return self._head(hidden).float()
+    def logits(self, hidden: Any, rows: list[int] | None = None) -> Any:
+        """The head's output in float32 for hidden states (…, hidden): (…, 1) scores, or (…, vocabulary) logits, or those of `rows`.
+
+        Scores and single rows are computed in float32 too: in bf16 the step between neighbouring logits is an eighth.
+        """
+        if self.head == "vocabulary" and rows is None:
+            return self._head(hidden).float()
+        weight = self._head.weight if rows is None else self._head.weight[rows]
+        return hidden.float() @ weight.float().T
+
+    def save(self, folder: Path) -> None:
+        """Write a merged model and its tokenizer as safetensors; raises `BadInput` where the adapter is kept apart."""
+        if self._host is None or self._adapter is not None:
+            raise BadInput(f"{self.checkpoint.name} is not merged: load it in fp32 or bf16 to save it whole")
+        self._host.model.save_pretrained(folder, safe_serialization=True)
+        self.tokenizer.save_pretrained(folder)
 
     def close(self) -> None:
         """Let go of the weights; a shared base stays as long as another student holds it."""
@@ -114,7 +127,7 @@ def _load(checkpoint: zoo.Checkpoint, precision: str, device: str, *, want: Lite
     folder = fetch(checkpoint.source)
     card = zoo.read_card(folder)
     is_adapter = (folder / "adapter_config.json").is_file()
-    base = _base_of(checkpoint, folder, card) if is_adapter else folder
+    base = base_folder(checkpoint, folder) if is_adapter else folder
     head = head_of(folder)
     if want == "vocabulary" and head == "score":
         raise CheckpointError(f"{checkpoint.name} ends in a score, it cannot write a ranking: use it for the pointwise stage")
@@ -135,8 +148,12 @@ def _load(checkpoint: zoo.Checkpoint, precision: str, device: str, *, want: Lite
     return Student(checkpoint, tokenizer, head, precision, where, trained, notes, host, inner.base_model, output, adapter)
 
 
-def _base_of(checkpoint: zoo.Checkpoint, folder: Path, card: dict) -> Path:
-    """The adapter's base on this disk, checked against the digest in its card and the name in its adapter_config."""
+def base_folder(checkpoint: zoo.Checkpoint, folder: Path) -> Path:
+    """The adapter's base on this disk, checked against the digest in its card and the name in its adapter_config.
+
+    Raises `CheckpointError` where they do not agree.
+    """
+    card = zoo.read_card(folder)
     base_id = checkpoint.base or str(card.get("base") or "")
     if card.get("base_sha256") == EMBEDDED_SHA256:
         base_id = zoo.EMBEDDED

@@ -86,9 +86,9 @@ def head_of(folder: Path) -> Literal["score", "vocabulary"]:
     raise CheckpointError(f"{folder}: architecture {names or 'unknown'} is neither a causal language model nor a decoder with a score head")
 
 
-def base_digest(folder: Path) -> str:
-    """SHA-256 that names a base: of its weight file, or of its shards' names and digests."""
-    files = weight_files(folder)
+def base_digest(folder: Path, *, stem: str = "model") -> str:
+    """SHA-256 that names a base (or adapter): of its weight file, or of its shards' names and digests."""
+    files = weight_files(folder, stem=stem)
     if len(files) == 1:
         return sha256(files[0])
     lines = "".join(f"{path.name} {sha256(path)}\n" for path in files)

@@ -12,6 +12,7 @@ import torch
 from dear import prompts
 from dear.engines import EngineInfo, Message, Scored
 from dear.engines.chat import encode_plain, eos_ids, render_chat
+from dear.engines.session import LazySession
 from dear.errors import EngineError
 from dear.loading import Student
 from dear.pairs import encode_pair, encode_pairs
@@ -75,10 +76,10 @@ class TransformersScorer:
             with self._student.active():
                 hidden = self._student.decode(ids.to(self._student.device), use_cache=False).last_hidden_state
                 pooled = hidden[torch.arange(len(pairs), device=hidden.device), (lengths - 1).to(hidden.device)]
-                logits = self._student.logits(pooled)
+                logits = self._student.logits(pooled, self._answers)
         except RuntimeError as error:
             raise _failure(error) from error
-        scores = logits[:, 0] if self._answers is None else logits[:, self._answers[0]] - logits[:, self._answers[1]]
+        scores = logits[:, 0] if self._answers is None else logits[:, 0] - logits[:, 1]
         return tuple(scores.tolist())
 
 
@@ -122,96 +123,58 @@ class TransformersGenerator:
 
     def open(self, ids: Sequence[int]) -> TransformersSession:
         """A session on `ids`; the one before it ends, and its cache of the common prefix is taken over."""
-        check_length(len(ids), self.context)
-        self._session = TransformersSession(self._student, self.context, list(ids), self._session)
+        before, self._session = self._session, None
+        self._session = TransformersSession(self._student, ids, self.context, before)
         return self._session
 
     def close(self) -> None:
         """Let go of the weights and the cache."""
+        if self._session is not None:
+            self._session.hand_over()
         self._session = None
         self._student.close()
 
 
-class TransformersSession:
-    """A `Session`: tokens are noted when appended and read when logits are asked for, so runs of forced tokens cost one pass."""
+class TransformersSession(LazySession):
+    """A session on transformers' own key-value cache."""
 
-    def __init__(self, student: Student, context: int, ids: list[int], before: TransformersSession | None) -> None:
+    CHUNK = 512
+
+    def __init__(self, student: Student, ids: Sequence[int], context: int, before: TransformersSession | None) -> None:
         from transformers import DynamicCache
 
-        self._student, self._context, self._ids = student, context, ids
-        self._cache: Any = DynamicCache()
-        self._cached: list[int] = []  # the tokens whose keys and values are in the cache
-        self._logits: np.ndarray | None = None
-        if before is not None and before._cache is not None:
-            self._cache, self._cached, before._cache = before._cache, before._cached, None
+        self._student = student
+        cached = before.hand_over() if before is not None else None
+        self._cache: Any = cached[0] if cached else DynamicCache()
+        self._hidden: Any = None
+        super().__init__(ids, context, cached[1] if cached else ())
 
-    def __len__(self) -> int:
-        return len(self._ids)
+    def hand_over(self) -> tuple[Any, list[int]] | None:
+        """End the session; its cache and the tokens in it that may be kept, or None."""
+        cache, kept = self._cache, self.end()
+        self._cache = self._hidden = None
+        return (cache, kept) if kept else None
 
-    def append(self, ids: Sequence[int]) -> None:
-        """Read more tokens; raises `EngineError` beyond the context."""
-        check_length(len(self._ids) + len(ids), self._context)
-        self._ids += [int(i) for i in ids]
-        self._logits = None
-
-    def rewind(self, length: int) -> None:
-        """Forget everything after the first `length` tokens."""
-        check_rewind(length, len(self._ids))
-        if length < len(self._ids):
-            del self._ids[length:]
-            self._logits = None
-
-    def logits(self) -> np.ndarray:
-        """Next-token logits, float32, shape (vocabulary,)."""
-        if self._cache is None:
-            raise EngineError("this session has ended: another one was opened on the same model")
-        if self._logits is None:
-            self._logits = self._read()
-        return self._logits.copy()
+    def _cut(self, length: int) -> None:
+        if length < self._cache.get_seq_length():
+            self._cache.crop(length)
 
     @torch.inference_mode()
-    def _read(self) -> np.ndarray:
-        kept = min(common_prefix(self._cached, self._ids), len(self._ids) - 1)
-        if kept < len(self._cached):
-            self._cache.crop(kept)
-            del self._cached[kept:]
-        fresh = self._ids[kept:]
+    def _read(self, ids: list[int]) -> None:
         try:
             with self._student.active():
-                ids = torch.tensor([fresh], device=self._student.device)
-                output = self._student.decode(ids, past_key_values=self._cache, use_cache=True)
-                logits = self._student.logits(output.last_hidden_state[0, -1])
+                rows = torch.tensor([ids], device=self._student.device)
+                self._hidden = self._student.decode(rows, past_key_values=self._cache, use_cache=True).last_hidden_state[0, -1]
         except RuntimeError as error:
-            self._cache = None  # it may hold half of the pass
             raise _failure(error) from error
-        self._cached += fresh
-        return logits.cpu().numpy()
 
-
-def common_prefix(a: Sequence[int], b: Sequence[int]) -> int:
-    """How many tokens two sequences share from the start.
-
-    >>> common_prefix([1, 2, 3], [1, 2, 4, 5])
-    2
-    """
-    return next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
-
-
-def check_length(length: int, context: int) -> None:
-    """Raise `EngineError` where a session is empty or exceeds the context."""
-    if length < 1:
-        raise EngineError("a session needs at least one token: give it a prompt")
-    if length > context:
-        raise EngineError(f"{length} tokens exceed the model's context of {context}: use fewer or shorter passages, or a smaller window")
-
-
-def check_rewind(length: int, held: int) -> None:
-    """Raise `EngineError` where a session cannot go back to `length`."""
-    if not 1 <= length <= held:
-        raise EngineError(f"cannot rewind to {length} tokens: the session holds {held}")
+    @torch.inference_mode()
+    def _last(self) -> np.ndarray:
+        with self._student.active():
+            return self._student.logits(self._hidden).cpu().numpy()
 
 
 def _failure(error: RuntimeError) -> EngineError:
     if "out of memory" in str(error).lower():
         return EngineError("the device is out of memory: close other programs, choose precision nf4, or use dear-nano")
-    return EngineError(f"the model stopped ({str(error).splitlines()[0][:200]}): load it again, or choose engine cpu with fp32")
+    return EngineError(f"the model stopped ({str(error).splitlines()[0][:200]}): load it again, or choose device cpu and precision fp32")
