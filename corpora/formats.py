@@ -96,7 +96,7 @@ def read_queries(path: str | Path, *, format: Format | None = None) -> Iterator[
 
 def tags_of(fields: dict[str, Any]) -> tuple[str, ...]:
     """The row's `tags` as strings; empty when there are none."""
-    tags = fields.get("tags") or ()
+    tags = fields.get("tags") or []
     return tuple(str(tag) for tag in tags) if isinstance(tags, list) else tuple(str(tags).split())
 
 

@@ -50,7 +50,7 @@ class HybridRetriever:
         fused = reciprocal_rank_fusion([[hit.id for hit in hits] for hits in lists], self.k)
         found: dict[str, Hit] = {}
         for hit in (hit for hits in lists for hit in hits):
-            if not found.get(hit.id, hit).terms:
+            if hit.id not in found or not found[hit.id].terms:
                 found[hit.id] = hit
         return make_hits((found[id_].passage, score, found[id_].terms) for id_, score in list(fused.items())[:k])
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from corpora.cache import cache_dir, content_hash, disk_failure, locked, sync
 from corpora.jvm import anserini_jar, in_java, java_class
+from corpora.retrieval import check_ids
 from dear.errors import IndexFailure
 from dear.types import Passage
 
@@ -35,8 +36,9 @@ def open_index(passages: Sequence[Passage], *, folder: Path | None = None, progr
     """The folder of a sound index of `passages`: the one kept in the cache, else built now (5,000 passages take 1–2 s).
 
     An index without marker, of other content, or with a missing or altered file is rebuilt. `progress(done, total)`.
-    Raises `IndexFailure` when it cannot be built.
+    Raises `BadInput` on a duplicate id, `IndexFailure` when the index cannot be built.
     """
+    check_ids(passages)
     key = index_key(passages)
     target = (folder or cache_dir() / "lucene") / key
     with locked(target):
@@ -77,7 +79,7 @@ def _replace(target: Path, key: str, passages: Sequence[Passage], progress: Prog
     try:
         count = write_index(building, passages, progress)
         if count != len(passages):
-            raise IndexFailure(f"{count} of {len(passages)} passages were indexed: check for duplicate ids, then try again")
+            raise IndexFailure(f"{count} of {len(passages)} passages were indexed: remove those without text, then try again")
         _mark(building, key, count)
         if target.exists():
             os.rename(target, building.with_name(building.name + "-old"))

@@ -49,8 +49,8 @@ class LuceneRetriever:
         if k1 < 0 or not 0 <= b <= 1:
             raise BadInput(f"BM25 with k1 {k1} and b {b}: k1 is 0 or more, b between 0 and 1")
         self.kind = "bm25+rm3" if feedback else "bm25"
-        self._passages, self._idle = passages, threading.Condition()
-        self._searching, self._java = 0, _open(str(folder), k1, b, feedback)
+        self._passages, self._java = passages, _open(str(folder), k1, b, feedback)
+        self._idle, self._searching, self._closed = threading.Condition(), 0, False
         self._stem = lru_cache(maxsize=50_000)(self._analyse)
         self._release = weakref.finalize(self, _close, self._java)
         self._release.atexit = False
@@ -62,7 +62,7 @@ class LuceneRetriever:
         """The best `k` hits, score descending, then passage id; only stop words or unknown words give none."""
         check_k(k)
         with self._idle:
-            if not self._release.alive:
+            if self._closed:
                 raise IndexFailure("this index is closed: open the corpus again")
             self._searching += 1
         try:
@@ -77,8 +77,9 @@ class LuceneRetriever:
         return self._passages.get(id_) if self._passages is not None else self._stored(id_)
 
     def close(self) -> None:
-        """Wait for searches under way, then free the index; calling it again does nothing."""
+        """Take no more searches, wait for those under way, then free the index; calling it again does nothing."""
         with self._idle:
+            self._closed = True
             self._idle.wait_for(lambda: self._searching == 0)
             self._release()
 

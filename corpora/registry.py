@@ -18,7 +18,7 @@ from corpora import teaching
 from corpora.formats import Query, read_passages, read_queries
 from corpora.fusion import HybridRetriever
 from corpora.prebuilt import PREFIX, download, prebuilt_names
-from corpora.retrieval import KINDS, Retriever
+from corpora.retrieval import KINDS, Retriever, check_ids
 from corpora.rows import SUFFIXES
 from corpora.trec import Qrels, read_candidates, read_qrels
 from dear.errors import BadInput
@@ -31,6 +31,7 @@ class Corpus:
     """Passages with their queries and judgments, and the retrievers over them, each built when first asked for.
 
     Use it from any thread; `close` (or leaving a `with` block) frees indexes and removes those of a temporary corpus.
+    Raises `BadInput` when two passages have the same id.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class Corpus:
     ) -> None:
         self.name, self.title, self.description, self.licence = name, title or name, description, licence
         self.queries, self.candidates = tuple(queries), dict(candidates or {})
+        check_ids(passages)
         self._passages = {passage.id: passage for passage in passages}
         self._qrels: Mapping[str, Mapping[str, int]] = qrels or {}
         self._query_ids = {_normal(query.text): query.id for query in self.queries}
@@ -244,7 +246,7 @@ def _about(file: Path) -> dict[str, str]:
     if not file.is_file():
         return {}
     try:
-        data = json.loads(file.read_bytes())
+        data = dict(json.loads(file.read_bytes()))
         return {name: str(data[name]) for name in ("title", "description", "licence") if name in data}
     except (ValueError, TypeError) as error:
         raise BadInput(f"{str(file)!r} is not a JSON object ({error}): write title, description and licence into one") from error

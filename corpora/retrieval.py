@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal, Protocol, get_args, runtime_checkable
 
 from dear.errors import BadInput
@@ -32,6 +32,15 @@ def check_k(k: int) -> int:
     if isinstance(k, bool) or not isinstance(k, int) or k < 1:
         raise BadInput(f"k is {k!r}: ask for at least 1 passage")
     return k
+
+
+def check_ids(passages: Sequence[Passage]) -> None:
+    """Raise `BadInput` when two passages have the same id."""
+    seen: set[str] = set()
+    for passage in passages:
+        if passage.id in seen:
+            raise BadInput(f"passage id {passage.id!r} occurs twice: give every passage its own id")
+        seen.add(passage.id)
 
 
 def by_score(scores: Mapping[str, float]) -> list[str]:

@@ -123,7 +123,7 @@ def _whole(lines: Iterator[_Line], file: str) -> Iterator[_Line]:
 
 def _open(path: Path) -> IO[bytes]:
     try:
-        return gzip.open(path, "rb") if path.name.lower().endswith(".gz") else open(path, "rb")  # noqa: SIM115
+        return gzip.open(path, "rb") if path.name.lower().endswith(".gz") else open(path, "rb")
     except OSError as error:
         raise BadInput(f"{str(path)!r} cannot be opened ({error.strerror}): check the path and its permissions") from error
 
