@@ -13,6 +13,10 @@ import numpy as np
 from dear.engines import Session, TokenGenerator
 
 
+LOOP = 3
+LOOP_CHARS = 2_000
+
+
 @dataclass
 class Trie:
     """The allowed continuations as a tree of token ids; a node that ends an identifier holds it in `leaf`."""
@@ -40,7 +44,8 @@ def identifier_tokens(generator: TokenGenerator, n: int) -> dict[int, list[int]]
 def stream_text(generator: TokenGenerator, session: Session, *, max_tokens: int, stop: str) -> Iterator[str]:
     """Yield the greedy continuation piece by piece until end of text, `max_tokens`, or the text holds `stop` (yielded too).
 
-    A piece is held back while it ends in an incomplete character.
+    A piece is held back while it ends in an incomplete character. Greedy decoding that has begun to go in circles never
+    leaves them, so the same line `LOOP` times in a row ends the text too.
     """
     ids: list[int] = []
     sent = ""
@@ -56,8 +61,18 @@ def stream_text(generator: TokenGenerator, session: Session, *, max_tokens: int,
         if len(text) > len(sent):
             yield text[len(sent) :]
             sent = text
-        if stop in text:
+        if stop in text or loops(text):
             return
+
+
+def loops(text: str) -> bool:
+    """Whether the last `LOOP` lines that are not empty are the same one.
+
+    >>> loops("So:\\nblue\\n\\nblue\\nblue"), loops("blue\\nblue\\n")
+    (True, False)
+    """
+    lines = [line for line in text[-LOOP_CHARS:].splitlines() if line.strip()]
+    return len(lines) > LOOP and len(set(lines[-LOOP:])) == 1
 
 
 def constrained_chain(generator: TokenGenerator, session: Session, n: int) -> Iterator[tuple[str, int, bool]]:
