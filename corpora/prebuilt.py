@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+from collections.abc import Callable
 from pathlib import Path
 
 from corpora.jvm import in_java
@@ -22,6 +23,14 @@ def prebuilt_names() -> tuple[str, ...]:
     return tuple(TF_INDEX_INFO)
 
 
+@in_java
+def _downloader() -> Callable[..., str]:
+    """Pyserini's download function: importing it uses Java, calling it does not."""
+    from pyserini.util import download_prebuilt_index
+
+    return download_prebuilt_index
+
+
 def download(name: str) -> Path:
     """The folder of the prebuilt index, downloaded now unless Pyserini has it already (PYSERINI_CACHE or ~/.cache/pyserini).
 
@@ -30,12 +39,10 @@ def download(name: str) -> Path:
     if name not in prebuilt_names():
         close = [known for known in prebuilt_names() if name.split("-")[0] in known][:8]
         raise BadInput(f"Pyserini knows no prebuilt index {name!r}: use one of its names, such as {', '.join(close or ['msmarco-v1-passage'])}")
-    from pyserini.util import download_prebuilt_index
-
     said = io.StringIO()
     try:
         with contextlib.redirect_stdout(said):
-            return Path(download_prebuilt_index(name, verbose=False))
+            return Path(_downloader()(name, verbose=False))
     except Exception as error:
         raise IndexFailure(
             f"the prebuilt index {name!r} cannot be downloaded ({error}): it needs network and disk space, "

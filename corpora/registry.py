@@ -7,6 +7,7 @@ True
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 import tempfile
 import threading
@@ -21,9 +22,10 @@ from corpora.prebuilt import PREFIX, download, prebuilt_names
 from corpora.retrieval import KINDS, Retriever, check_ids
 from corpora.rows import SUFFIXES
 from corpora.trec import Qrels, read_candidates, read_qrels
-from dear.errors import BadInput
+from dear.errors import BadInput, DearError
 from dear.types import Passage, check_passages
 
+logger = logging.getLogger(__name__)
 Progress = Callable[[int, int], None]
 
 
@@ -54,7 +56,7 @@ class Corpus:
         self._qrels: Mapping[str, Mapping[str, int]] = qrels or {}
         self._query_ids = {_normal(query.text): query.id for query in self.queries}
         self._retrievers: dict[str, Retriever] = {}
-        self._lock = threading.RLock()
+        self._lock, self._building = threading.Lock(), {kind: threading.RLock() for kind in KINDS}
         self._folder, self._closed = None, False
         if temporary:
             self._folder = Path(tempfile.mkdtemp(prefix="dear-corpus-"))
@@ -95,12 +97,18 @@ class Corpus:
         """
         if kind not in KINDS:
             raise BadInput(f"unknown retriever {kind!r}: use one of {', '.join(KINDS)}")
-        with self._lock:
+        with self._building[kind]:  # a slow build (dense) keeps nobody from another kind
+            if (found := self._retrievers.get(kind)) and not self._closed:
+                return found
             if self._closed:
-                raise BadInput(f"corpus {self.name!r} is closed: open it again")
-            if kind not in self._retrievers:
-                self._retrievers[kind] = self._build(kind, progress)
-            return self._retrievers[kind]
+                raise self._closed_error()
+            built = self._build(kind, progress)
+            with self._lock:
+                if not self._closed:
+                    self._retrievers[kind] = built
+                    return built
+        built.close()
+        raise self._closed_error()
 
     def close(self) -> None:
         """Close every retriever and remove a temporary corpus' index; calling it again does nothing."""
@@ -111,6 +119,9 @@ class Corpus:
             retriever.close()
         if self._folder:
             self._remove()
+
+    def _closed_error(self) -> BadInput:
+        return BadInput(f"corpus {self.name!r} is closed: open it again")
 
     def _find(self, id_: str) -> Passage | None:
         return self._passages.get(id_)
@@ -194,7 +205,7 @@ def open_corpus(name_or_path: str | Path) -> Corpus:
         return _from_folder(path)
     if path.is_file():
         return Corpus(_stem(path), tuple(read_passages(path)))
-    if name.startswith(PREFIX) or ("/" not in name and not path.suffix and name in prebuilt_names()):
+    if name.startswith(PREFIX) or _is_prebuilt(name):
         bare = name.removeprefix(PREFIX)
         return IndexCorpus(bare, download(bare), description=f"Pyserini's prebuilt index {bare}")
     raise BadInput(
@@ -250,6 +261,14 @@ def _about(file: Path) -> dict[str, str]:
         return {name: str(data[name]) for name in ("title", "description", "licence") if name in data}
     except (ValueError, TypeError) as error:
         raise BadInput(f"{str(file)!r} is not a JSON object ({error}): write title, description and licence into one") from error
+
+
+def _is_prebuilt(name: str) -> bool:
+    try:
+        return "/" not in name and name in prebuilt_names()
+    except DearError as error:  # without Java the name is simply not known
+        logger.debug("Pyserini's names cannot be read: %s", error)
+        return False
 
 
 def _first(folder: Path, names: Iterable[str]) -> Path | None:

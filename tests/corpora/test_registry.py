@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import threading
+import time
 
 import pytest
 
@@ -114,6 +115,31 @@ def test_one_retriever_for_all_threads(folder):
         for thread in threads:
             thread.join()
         assert len({id(retriever) for retriever in found}) == 1
+
+
+def test_a_slow_build_keeps_nobody_from_another_kind(folder):
+    with open_corpus(folder) as corpus:
+        reached, go_on = threading.Event(), threading.Event()
+
+        def progress(done, total):
+            reached.set()
+            go_on.wait(60)
+
+        corpus._passages["new"] = Passage("new", f"a text that no cache holds {time.time()}")
+        slow = threading.Thread(target=corpus.retriever, args=("dense",), kwargs={"progress": progress})
+        slow.start()
+        assert reached.wait(60)
+        assert corpus.retriever("bm25").search("sky", 1)
+        go_on.set()
+        slow.join()
+
+
+def test_closed_while_building(folder):
+    corpus = open_corpus(folder)
+    corpus._passages["new"] = Passage("new", f"another text that no cache holds {time.time()}")
+    with pytest.raises(BadInput, match="is closed"):
+        corpus.retriever("bm25", progress=lambda done, total: corpus.close())
+    assert not corpus._retrievers
 
 
 def test_unknown_names_list_what_is_known(tmp_path):
