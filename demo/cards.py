@@ -8,6 +8,8 @@ from demo.markup import esc, excerpt, highlight, join, number, shorten
 from dear.types import Evidence, Hit
 
 MAX_TERMS = 8
+FIRST = 10  # cards shown without a click
+EXCERPT = 150
 ORDER_NAMES = {"retrieval": "as retrieved", "pointwise": "by pointwise score", "listwise": "by the listwise ranking"}
 
 
@@ -16,13 +18,22 @@ def cards(view: View) -> str:
     if not view.hits:
         return heading("Candidates", "") + _nothing(view)
     scale = _scale(view)
-    items = join(card(view, hit, scale) for hit in view.hits)
+    items = [card(view, hit, scale) for hit in view.hits]
     order = ORDER_NAMES[view.by]
     if view.by == "listwise" and not view.final and view.phase != "done":
         done = sum(1 for window in view.windows if window.status)
         order = f"listwise, {done} of {view.windows[-1].of} windows" if view.windows else order
     chip = f'<span class="tag {view.by}">{esc(order)}</span>'
-    return f'{heading("Candidates", chip)}<ol class="cards" data-by="{view.by}">{items}</ol>{_legend(view)}'
+    top = f'<ol class="cards">{join(items[:FIRST])}</ol>'
+    return f'{heading("Candidates", chip)}{top}{_rest(items[FIRST:])}{_legend(view)}'
+
+
+def _rest(items: list[str]) -> str:
+    """The cards after the first ten, folded: they are seldom read, and a phone has to pass them."""
+    if not items:
+        return ""
+    summary = f"<summary>{len(items)} more, from rank {FIRST + 1}</summary>"
+    return f'<details class="rest" data-keep="rest">{summary}<ol class="cards" start="{FIRST + 1}">{join(items)}</ol></details>'
 
 
 def heading(title: str, right: str) -> str:
@@ -86,13 +97,13 @@ def _identifier(view: View, hit: Hit) -> tuple[str, bool]:
 def _text(hit: Hit) -> str:
     text = hit.passage.text[:MAX_SHOWN_CHARS]
     cut = "" if len(hit.passage.text) <= MAX_SHOWN_CHARS else f'<p class="hint">Cut after {MAX_SHOWN_CHARS:,} characters.</p>'
-    start, end = excerpt(text, hit.evidence)
+    start, end = excerpt(text, hit.evidence, EXCERPT)
     lead, tail = "… " if start else "", " …" if end < len(text) else ""
     if not lead and not tail:
         return f'<p class="text"><bdi>{highlight(text, hit.evidence)}</bdi></p>{cut}'
     brief = f'<span class="brief"><bdi>{lead}{highlight(text, hit.evidence, start, end)}{tail}</bdi></span>'
     whole = f'<p class="text whole"><bdi>{highlight(text, hit.evidence)}</bdi></p>{cut}'
-    return f'<details class="passage" data-keep="p-{esc(hit.id)}"><summary>{brief}<span class="more">Whole passage</span></summary>{whole}</details>'
+    return f'<details class="passage" data-keep="p-{esc(hit.id)}"><summary>{brief} <span class="more">Whole passage</span></summary>{whole}</details>'
 
 
 def _said(hit: Hit, cited: bool) -> str:
@@ -151,7 +162,9 @@ def _terms(hit: Hit) -> str:
 
 
 def _legend(view: View) -> str:
-    entries = []
+    entries = ["<li><b>D3</b> third as retrieved</li>"]
+    if view.windows:
+        entries.append('<li><span class="ident">[3]</span> third in the model’s prompt</li>')
     if view.judgments:
         entries.append('<li><span class="dot" style="--fill:100%" aria-hidden="true"></span> how relevant people judged it</li>')
     if view.scores:

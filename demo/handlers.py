@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import Literal
 
 from dear import events as ev
@@ -110,7 +111,7 @@ def agreement(view: View) -> dict[tuple[str, str], float]:
         if view.hits and all(stage in hit.ranks for hit in view.hits)
     }
     names = list(orders)
-    return {(a, b): kendall_tau(orders[a], orders[b]) for a, b in zip(names, names[1:], strict=False)}
+    return {(a, b): kendall_tau(orders[a], orders[b]) for a, b in pairwise(names)}
 
 
 def stage_before(view: View, hit: Hit) -> tuple[str, int] | None:
@@ -220,9 +221,10 @@ def _final(view: View, event: ev.Final) -> View:
     stages = {stage: "off" if state == "waiting" else state for stage, state in ended.items()}
     order = view.order or tuple(hit.id for hit in sorted(event.hits, key=lambda hit: hit.ranks.get("retrieval", hit.rank)))
     hits = tuple(event.hits) or view.hits
-    message = f"Ranking complete: {len(hits)} passages" if hits else view.message or "Nothing was ranked"
-    if view.failures:
-        message = f"{view.message}. The ranking shown is from the stage before it"
+    broken = [STAGE_NAMES[failure.stage] for failure in view.failures if failure.stage in STAGES]
+    message = f"Ranking complete: {len(hits)} passages" if hits else "Nothing was ranked"
+    if broken and hits:
+        message = f"{' and '.join(broken)} failed. The ranking shown is that of the {STAGE_NAMES[by].lower()} stage"
     return replace(view, phase="done", hits=hits, by=by, order=order, stages=stages, message=message, waiting="", final=True)
 
 

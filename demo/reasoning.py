@@ -42,7 +42,7 @@ def live(view: View) -> str:
         return ""
     waiting = view.phase == "running" and not window.text
     text = references(window.text, _numbers(view, window)) if window.text else ""
-    inner = f'<p class="reading">Reading {plural(len(window.ids), "passage")}…</p>' if waiting else f"<p>{text}<span class=caret></span></p>"
+    inner = f'<p class="reading">Reading {plural(len(window.ids), "passage")}…</p>' if waiting else f"<p>{text}{'<span class=caret></span>' if view.phase == 'running' else ''}</p>"
     note = "" if view.phase == "running" else '<p class="hint">Stopped here.</p>'
     return f'<div class="live" aria-live="off" tabindex="0" role="log" aria-label="answer as it is written"><div>{inner}</div></div>{note}'
 
@@ -100,10 +100,11 @@ def _requirements(view: View, window: WindowView) -> str:
     if not rationale.requirements:
         return ""
     link = _numbers(view, window)
-    items = []
+    items, said = [], set()
     for index, need in enumerate(rationale.requirements, 1):
         quotes = [e for e in rationale.evidence if index in e.meets]
-        inner = join(_quote(view, window, e) for e in quotes) or '<li class="none">no passage was quoted for it</li>'
+        inner = join(_quote(view, window, e, why=e.passage_id not in said) for e in quotes) or '<li class="none">no passage was quoted for it</li>'
+        said |= {e.passage_id for e in quotes}
         items.append(f'<li><p class="need"><bdi>{references(need, link)}</bdi></p><ul class="quotes">{inner}</ul></li>')
     return f'<h3 class="part">What the query needs, and who has it</h3><ol class="needs">{join(items)}</ol>'
 
@@ -122,9 +123,10 @@ def _others(view: View, window: WindowView) -> str:
     return f'{quotes}<h3 class="part">Left behind</h3><ul class="said-of">{items}</ul>'
 
 
-def _quote(view: View, window: WindowView, evidence: Evidence) -> str:
+def _quote(view: View, window: WindowView, evidence: Evidence, *, why: bool = True) -> str:
+    """A quote with a mark for found or not found, and once a passage the sentence that came with it."""
     name = _name(view, window, evidence.passage_id)
-    why = window.rationale.reasons.get(evidence.passage_id, "")
+    why = window.rationale.reasons.get(evidence.passage_id, "") if why else ""
     said = f' <span class="because"><bdi>{esc(shorten(why, 200))}</bdi></span>' if why else ""
     if not evidence.grounded:
         return f'<li class="missing"><span class="check no" aria-hidden="true">✗</span>{name} {unsupported(evidence)}{said}</li>'

@@ -117,7 +117,16 @@ def _illustration() -> str:
 def rail(view: View) -> str:
     """The three stages with their state, progress and cost."""
     items = join(_stage(view, stage, index) for index, stage in enumerate(STAGES, 1))
-    return f'<ol class="rail" aria-label="stages">{items}</ol>'
+    return f'<ol class="rail" aria-label="stages">{items}</ol>{_jump(view)}'
+
+
+def _jump(view: View) -> str:
+    """On a narrow screen, where the columns lie under each other: ways down to them."""
+    if not view.hits:
+        return ""
+    places = [("dear-candidates", "Candidates"), ("dear-moved", "What moved"), ("dear-reasoning", "Reasoning")]
+    buttons = join(f'<button type="button" data-jump="{place}">{name}</button>' for place, name in places)
+    return f'<nav class="jump" aria-label="parts of the result">{buttons}</nav>'
 
 
 def _stage(view: View, stage: str, index: int) -> str:

@@ -69,7 +69,7 @@ class Resources:
 
     def __post_init__(self) -> None:
         for name in self.corpora:
-            self._add(f"corpus:{name}", f"Corpus {_short(name)}", lambda tell, name=name: _open_corpus(name))
+            self._add(f"corpus:{name}", f"Corpus {short_name(name)}", lambda tell, name=name: _open_corpus(name))
             for kind in RETRIEVERS:
                 title = {"bm25": "Lucene index", "dense": "MiniLM embeddings"}.get(kind, RETRIEVERS[kind])
                 load = lambda tell, name=name, kind=kind: self._retriever(name, kind, tell)  # noqa: E731
@@ -182,7 +182,8 @@ def _doing(job: _Job) -> str:
     return f"{words} ({job.note})" if job.note and took >= SLOW_S else words
 
 
-def _short(name: str) -> str:
+def short_name(name: str) -> str:
+    """A corpus' name, or the last part of its path."""
     return os.path.basename(name.rstrip("/")) or name
 
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 from demo.cards import heading, judged
 from demo.handlers import STAGE_NAMES, View
 from demo.markup import esc, join, shorten
 from dear.types import STAGES, Hit
 
-WIDTH = 400
-LEFT, RIGHT = 132, 372  # x of the first and the last axis
+WIDTH = 364
+LEFT, RIGHT = 128, 336  # x of the first and the last axis
 TOP = 44
-TITLE_CHARS = 17
+TITLE_CHARS = 19
 NODE = 9.5
 
 
@@ -138,7 +139,7 @@ def _axis(view: View, stage: str, x: float, height: int) -> str:
 
 
 def _rows(lines: list[Track], step: int) -> str:
-    return join(f'<text class="row" x="{RIGHT + 18}" y="{_y(rank, step) + 3.5:.1f}" text-anchor="middle">{rank}</text>' for rank in range(1, len(lines) + 1))
+    return join(f'<text class="row" x="{RIGHT + 20}" y="{_y(rank, step) + 3.5:.1f}" text-anchor="middle">{rank}</text>' for rank in range(1, len(lines) + 1))
 
 
 def _markers() -> str:
@@ -152,7 +153,7 @@ def _markers() -> str:
 
 def _track(line: Track, xs: dict[str, float], step: int) -> str:
     places = [(xs[stage], _y(line.ranks[stage], step), line.ranks[stage]) for stage in xs if stage in line.ranks]
-    segments = join(_segment(a, b) for a, b in zip(places, places[1:], strict=False))
+    segments = join(_segment(a, b) for a, b in pairwise(places))
     nodes = join(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{NODE}"/><text class="num" x="{x:.1f}" y="{y + 3.4:.1f}" text-anchor="middle">{line.number}</text>' for x, y, _ in places)
     title = f'<text class="name" x="{LEFT - NODE - 7}" y="{places[0][1] + 3.8:.1f}" text-anchor="end">{esc(shorten(line.title, TITLE_CHARS))}</text>'
     lead = " lead" if line.last <= 3 else ""

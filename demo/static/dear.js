@@ -17,6 +17,8 @@
   function show(number) {
     const card = document.getElementById(`card-${number}`);
     if (!card) return;
+    const fold = card.closest("details.rest");
+    if (fold) { fold.open = true; opened.set("rest", true); }
     card.focus({ preventScroll: true });
     card.scrollIntoView({ block: "center", behavior: still.matches ? "auto" : "smooth" });
     hot(number);
@@ -33,6 +35,8 @@
     if (keep) opened.set(keep, !summary.parentElement.open);
     const link = target(event, "a[data-d], .slope .track");
     if (link) { event.preventDefault(); show(link.dataset.d); }
+    const jump = target(event, "[data-jump]");
+    if (jump) document.getElementById(jump.dataset.jump)?.scrollIntoView({ behavior: still.matches ? "auto" : "smooth" });
     if (target(event, "[data-action=theme]")) {
       const dark = !document.body.classList.contains("dark");
       theme(dark);
@@ -60,11 +64,12 @@
       const wanted = opened.get(details.dataset.keep);
       if (wanted !== undefined && details.open !== wanted) details.open = wanted;
     }
-    const list = document.querySelector(".cards:not(.ghost)");
+    const list = document.querySelectorAll(".cards:not(.ghost) > .card");
+    const first = list[0]?.offsetTop ?? 0;
     const now = new Map();
-    for (const card of list ? list.children : []) now.set(card.dataset.d, card.offsetTop - list.offsetTop);
+    for (const card of list) now.set(card.dataset.d, card.offsetTop - first);
     if (!still.matches && tops.size === now.size) {
-      for (const card of list ? list.children : []) {
+      for (const card of list) {
         const moved = (tops.get(card.dataset.d) ?? NaN) - now.get(card.dataset.d);
         if (Math.abs(moved) > 40) card.animate([{ transform: `translateY(${moved}px)` }, { transform: "none" }], { duration: 450, easing: "cubic-bezier(.2,.7,.2,1)" });
       }

@@ -13,13 +13,13 @@ from demo import limits, render
 from demo.handlers import View, failed
 from demo.limits import RETRIEVERS, Request, check
 from demo.render import Panels, panels
-from demo.resources import Resources, needs_gpu
+from demo.resources import Resources, needs_gpu, short_name
 from demo.session import Ticket, Tickets, candidates, explain
 from dear.errors import BadInput, DearError
 
 logger = logging.getLogger(__name__)
 
-EXAMPLES = 5
+EXAMPLES = 4
 QUIET = {"show_progress": "hidden", "api_visibility": "private"}
 BUSY = "Too many people are waiting for the model. The candidates are here; press Rank again in a minute for the rest."
 COPY_LINK = """(q, c, r, k, d, w, s, m, t) => {
@@ -38,10 +38,13 @@ class ExplainTab:
     resources: Resources
     tickets: Tickets
 
-    def begin(self, *values: Any, request: gr.Request) -> tuple[Any, ...]:
+    # Gradio finds the request by its annotation among the plain parameters, so these are spelled out.
+    def begin(
+        self, query: Any, corpus: Any, retriever: Any, k: Any, depth: Any, window: Any, stride: Any, model: Any, reasoning: Any, request: gr.Request
+    ) -> tuple[Any, ...]:
         """Check the question and show its candidates; returns the ticket for `run`, or None with what is wrong."""
         try:
-            asked = self._check(values)
+            asked = self._check((query, corpus, retriever, k, depth, window, stride, model, reasoning))
         except DearError as error:
             return (None, render.alert(str(error)), *_buttons(running=False), *[gr.skip()] * len(Panels.__slots__))
         ticket = self.tickets.open(_session(request))
@@ -52,8 +55,22 @@ class ExplainTab:
             view = failed(View(query=asked.query), "retrieval", "Retrieval broke off. The server goes on: try again, or choose another retriever.")
         return (ticket.id, "", *_buttons(running=True), *panels(view).values())
 
-    def run(self, ticket_id: Any, *values: Any, request: gr.Request) -> Iterator[tuple[Any, ...]]:
+    def run(
+        self,
+        ticket_id: Any,
+        query: Any,
+        corpus: Any,
+        retriever: Any,
+        k: Any,
+        depth: Any,
+        window: Any,
+        stride: Any,
+        model: Any,
+        reasoning: Any,
+        request: gr.Request,
+    ) -> Iterator[tuple[Any, ...]]:
         """The run that `begin` gave the ticket for, as panels; only what changed is sent."""
+        values = (query, corpus, retriever, k, depth, window, stride, model, reasoning)
         ticket = self.tickets.find(_session(request), ticket_id)
         if ticket is None:
             yield (gr.skip(), *_buttons(running=False), *[gr.skip()] * len(Panels.__slots__))
@@ -78,7 +95,8 @@ class ExplainTab:
         """What is loading, until all is there."""
         parts = self.resources.parts()
         over = all(part.state in ("ready", "failed") for part in parts)
-        examples = self.examples(self.resources.corpora[0]) if over else [gr.skip()] * EXAMPLES
+        known = self.resources.part(f"corpus:{self.resources.corpora[0]}").state == "ready"
+        examples = self.examples(self.resources.corpora[0]) if known else [gr.skip()] * EXAMPLES
         return (
             render.header(self.resources.chips()),
             render.loading((part.title, part.state, part.detail) for part in parts),
@@ -94,8 +112,9 @@ class ExplainTab:
             queries = ()
         topics: dict[str, str] = {}
         for query in queries:
-            topics.setdefault(query.topic or query.id, query.text)
-        texts = sorted(topics.values(), key=len)[: 4 * EXAMPLES]
+            if len(query.text.split()) >= 4 or query.topic not in topics:
+                topics[query.topic or query.id] = query.text
+        texts = [text for text in topics.values() if 4 <= len(text.split()) <= 8 and len(text) <= 45] or list(topics.values())
         step = max(1, len(texts) // EXAMPLES)
         chosen = texts[::step][:EXAMPLES]
         return [gr.Button(value=text, visible=True) for text in chosen] + [gr.Button(visible=False)] * (EXAMPLES - len(chosen))
@@ -109,14 +128,18 @@ class ExplainTab:
         try:
             title = self.resources.get(f"corpus:{asked.corpus}").title
         except DearError:
-            title = asked.corpus
+            title = short_name(asked.corpus)
         return gr.Accordion(label=f"Settings: {asked.summary(title)}")
 
     def link(self, request: gr.Request) -> tuple[Any, ...]:
         """Settings and query from the address: `?q=…&corpus=…&retriever=…&k=…&model=…&reasoning=off`."""
-        asked, wrong = self._from_address(dict(request.query_params))
-        values = (asked.query, asked.corpus, asked.retriever, asked.candidates, asked.depth, asked.window, asked.stride, asked.model, asked.reasoning)
-        return (*values, render.alert(wrong), *self.tick(), *panels(View()).values())
+        given = dict(request.query_params)
+        asked, wrong = self._from_address(given)
+        names = {"q": "query", "k": "candidates"} | {name: name for name in ("corpus", "retriever", "depth", "window", "stride", "model", "reasoning")}
+        order = ("q", "corpus", "retriever", "k", "depth", "window", "stride", "model", "reasoning")
+        # A value the link does not give is left alone: the visitor may have begun to type before this answer came.
+        values = [getattr(asked, names[name]) if name in given else gr.skip() for name in order]
+        return (*values, render.alert(wrong), *self.tick())
 
     def _from_address(self, given: dict[str, str]) -> tuple[Request, str]:
         usual = Request("", self.resources.corpora[0], model=self.resources.models[0])
@@ -197,16 +220,16 @@ def build(resources: Resources, demo: gr.Blocks) -> ExplainTab:
     for field in settings:
         field.change(tab.summary, settings, accordion, queue=False, **QUIET)
     settings[0].change(tab.examples, settings[0], examples, queue=False, **QUIET)
-    demo.load(tab.link, None, [*asked, alert, header, loading, timer, *examples, *outputs], queue=False, **QUIET)
+    demo.load(tab.link, None, [*asked, alert, header, loading, timer, *examples], queue=False, **QUIET)
     return tab
 
 
 def _settings(resources: Resources) -> tuple[list[Any], gr.Accordion]:
     usual = Request("", resources.corpora[0], model=resources.models[0])
     models = [(f"{name} · needs a GPU and the hub" if needs_gpu(name) else name, name) for name in resources.models]
-    with gr.Accordion(f"Settings: {usual.summary()}", open=False, elem_classes="dear-settings") as accordion, gr.Row(elem_classes="dear-fields"):
+    with gr.Accordion(f"Settings: {usual.summary(short_name(usual.corpus))}", open=False, elem_classes="dear-settings") as accordion, gr.Row(elem_classes="dear-fields"):
         fields = [
-            gr.Dropdown(list(resources.corpora), value=usual.corpus, label="Corpus", info="What is searched", filterable=False),
+            gr.Dropdown([(short_name(name), name) for name in resources.corpora], value=usual.corpus, label="Corpus", info="What is searched", filterable=False),
             gr.Dropdown([(label, kind) for kind, label in RETRIEVERS.items()], value="bm25", label="Retriever", info="How candidates are found", filterable=False),
             _slider("Candidates", "How many are retrieved and scored one by one", limits.CANDIDATES),
             _slider("Listwise depth", "How many of the best are read side by side", limits.DEPTH),
@@ -227,11 +250,11 @@ def _columns() -> list[gr.HTML]:
     """The panels, in the order of `Panels`."""
     rail, notes = gr.HTML(render.welcome(), **_plain("hide-empty")), gr.HTML("", **_plain("hide-empty"))
     with gr.Row(elem_classes="dear-columns"):
-        with gr.Column(elem_classes="dear-column", min_width=320):
+        with gr.Column(elem_classes="dear-column", elem_id="dear-candidates", min_width=320):
             cards = gr.HTML("", **_plain())
-        with gr.Column(elem_classes="dear-column dear-follow", min_width=320):
+        with gr.Column(elem_classes="dear-column dear-follow", elem_id="dear-moved", min_width=320):
             graph = gr.HTML("", **_plain())
-        with gr.Column(elem_classes="dear-column dear-follow", min_width=320):
+        with gr.Column(elem_classes="dear-column dear-follow", elem_id="dear-reasoning", min_width=320):
             progress, live, written = gr.HTML("", **_plain()), gr.HTML("", **_plain("hide-empty")), gr.HTML("", **_plain("hide-empty"))
     report = gr.HTML("", **_plain("hide-empty"))
     status = gr.HTML(render.status(View()), **_plain())

@@ -1,0 +1,127 @@
+"""A real pipeline over a handful of passages with the fake engines; attack strings; the page served in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from corpora.retrieval import make_hits
+from dear.engines.fake import FakeGenerator, FakeScorer
+from dear.pipeline import Pipeline, Settings
+from dear.types import Hit, Passage, TermWeight
+
+ROOT = Path(__file__).resolve().parents[2]
+CANARIES = (
+    "<img src=x onerror=\"window.canary='img'\">",
+    "${window.canary='template'}",
+    "`+(window.canary='tick')+`",
+    "{{constructor.constructor('window.canary=1')()}}",
+    "</script><script>window.canary='script'</script>",
+    "\"' onmouseover=\"window.canary='attribute'\" x=\"",
+    "<svg onload=\"window.canary='svg'\"><style>@import 'x'</style>",
+    "safe \u202egnol ylbaborp\u202c \u2066end",
+)
+TEXTS = {
+    "sun": ("Light and air", "Short waves of sunlight are scattered by air far more than long ones, so the sky looks blue to us."),
+    "paint": ("Sky blue paint", "Sky blue is a shade of paint. Why it sells so well is anybody's guess, though the tins are blue."),
+    "sea": ("The sea", "The sea mirrors what is above it and absorbs red light in its depths."),
+    "mars": ("Mars", "On Mars the dust makes the sky the colour of butterscotch."),
+    "eye": ("The eye", "Our eyes answer weakly to violet, which is scattered more than blue."),
+    "jazz": ("Kind of Blue", "Kind of Blue is a record by Miles Davis."),
+}
+QUERY = "why is the sky blue"
+JUDGMENTS = {"sun": 3, "eye": 2, "paint": 0, "mars": 1}
+
+
+class Words:
+    """A retriever over passages in memory, in the order given."""
+
+    kind = "bm25"
+
+    def __init__(self, passages: list[Passage]) -> None:
+        self.passages = passages
+
+    def search(self, query: str, k: int) -> tuple[Hit, ...]:
+        found = [(p, 9.0 - i, (TermWeight("sky", 5.0 - i), TermWeight("blue", 4.0))) for i, p in enumerate(self.passages[:k])]
+        return make_hits(found)
+
+
+def passages() -> list[Passage]:
+    return [Passage(id_, text, title) for id_, (title, text) in TEXTS.items()]
+
+
+def pipeline(texts: list[Passage] | None = None, **options: object) -> Pipeline:
+    settings = Settings(**{"candidates": 20, "depth": 10, "window": 10, "stride": 5, **options})  # type: ignore[arg-type]
+    return Pipeline(Words(texts or passages()), scorer=FakeScorer(), generator=FakeGenerator(), judgments=lambda q: JUDGMENTS, settings=settings)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def write_corpus(folder: Path) -> Path:
+    """The passages above, one attack a passage beside them, and queries, as a corpus folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = [{"id": p.id, "title": p.title, "text": p.text} for p in passages()]
+    rows += [{"id": f"c{i} {c}", "title": f"canary {c}", "text": f"A canary {c} in the text, number {i}."} for i, c in enumerate(CANARIES)]
+    (folder / "corpus.jsonl").write_text("\n".join(json.dumps(row) for row in rows), encoding="utf-8")
+    queries = [{"id": "q1", "text": QUERY, "topic": "a"}, {"id": "q2", "text": "canary in the text", "topic": "b"}]
+    (folder / "queries.jsonl").write_text("\n".join(json.dumps(row) for row in queries), encoding="utf-8")
+    grades = "".join(f"q1\t{id_}\t{grade}\n" for id_, grade in JUDGMENTS.items())
+    (folder / "qrels.tsv").write_text("query-id\tcorpus-id\tscore\n" + grades, encoding="utf-8")
+    return folder
+
+
+def get(url: str, timeout: float = 5.0) -> tuple[int, dict[str, str], str]:
+    """Status, headers and text of an address, error statuses included; (0, {}, "") when nothing answers."""
+    try:
+        with urllib.request.urlopen(url, timeout=timeout) as answer:
+            return answer.status, dict(answer.headers), answer.read().decode(errors="replace")
+    except urllib.error.HTTPError as error:
+        return error.code, dict(error.headers), error.read().decode(errors="replace")
+    except OSError:
+        return 0, {}, ""
+
+
+@contextmanager
+def served(corpus: str, model: str = "fake", delay: float = 0.0, wait: float = 90.0) -> Iterator[str]:
+    """The page at an address of its own, once Gradio answers there."""
+    port = free_port()
+    environment = {**os.environ, "DEAR_FAKE_DELAY": str(delay), "OMP_NUM_THREADS": "2"}
+    command = [sys.executable, "-m", "demo.boot", "--port", str(port), "--model", model, "--corpus", corpus]
+    process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    url = f"http://127.0.0.1:{port}"
+    try:
+        end = time.monotonic() + wait
+        while get(url)[0] != 200:
+            if process.poll() is not None or time.monotonic() > end:
+                process.kill()
+                pytest.fail(f"the page did not come up:\n{process.communicate()[0]}")
+            time.sleep(0.2)
+        yield url
+    finally:
+        process.terminate()
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+
+
+def chromium() -> str | None:
+    """An installed Chromium: the one named by CHROMIUM, the system's, or None for Playwright's own."""
+    names = ("chromium", "chromium-browser", "google-chrome")
+    return os.environ.get("CHROMIUM") or next((path for path in map(shutil.which, names) if path), None)
