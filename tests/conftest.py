@@ -1,0 +1,36 @@
+"""Fixtures for all rooms: tiny random LLaMA checkpoints, built once a session. No test reaches for the network."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from tiny_llama import save_llama, save_lora
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+
+@pytest.fixture(scope="session")
+def tiny_causal(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A whole language model; pads with its end-of-text token."""
+    return save_llama(tmp_path_factory.mktemp("tiny") / "causal")
+
+
+@pytest.fixture(scope="session")
+def tiny_scorer(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A whole (merged) pointwise checkpoint."""
+    return save_llama(tmp_path_factory.mktemp("tiny") / "scorer", head="score", seed=3)
+
+
+@pytest.fixture(scope="session")
+def tiny_score_adapter(tmp_path_factory: pytest.TempPathFactory, tiny_causal: Path) -> Path:
+    """A pointwise LoRA adapter with its score head, on `tiny_causal`."""
+    return save_lora(tmp_path_factory.mktemp("tiny") / "score-lora", tiny_causal, head="score")
+
+
+@pytest.fixture(scope="session")
+def tiny_list_adapter(tmp_path_factory: pytest.TempPathFactory, tiny_causal: Path) -> Path:
+    """A listwise LoRA adapter on `tiny_causal`."""
+    return save_lora(tmp_path_factory.mktemp("tiny") / "list-lora", tiny_causal, head="vocabulary", seed=2)
