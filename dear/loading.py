@@ -249,9 +249,9 @@ def _adapted(folder: Path, base: Path, layers: int | None, precision: str, devic
 def _attach(model: Any, folder: Path, name: str) -> tuple[Any, Any]:
     """Put the adapter of a folder on a model under a name; returns the model and the score head's weight, if there is one.
 
-    Every weight must find its place: PEFT by itself only warns, and the rest would stay random.
+    Every weight must find its place: PEFT by itself only warns, and the rest would stay as it was born.
     """
-    from peft import PeftConfig, PeftModel, set_peft_model_state_dict
+    from peft import PeftConfig, PeftModel
     from safetensors.torch import load_file
 
     with _checked(folder):
@@ -266,13 +266,28 @@ def _attach(model: Any, folder: Path, name: str) -> tuple[Any, Any]:
         model.add_adapter(name, config)
     else:
         model = PeftModel(model, config, adapter_name=name)
-    lora = {key: value for key, value in weights.items() if "score" not in key.split(".")}
-    result = set_peft_model_state_dict(model, lora, adapter_name=name)
-    lost = [key for key in result.missing_keys if f".{name}." in key and "lora_" in key]
-    if lost or result.unexpected_keys:
-        which = (lost + list(result.unexpected_keys))[0]
-        raise CheckpointError(f"{folder} does not fit its base ({len(lost)} weights missing, {len(result.unexpected_keys)} unknown, e.g. {which})")
+    _fill(model, {key: value for key, value in weights.items() if "score" not in key.split(".")}, name, folder)
     return model.eval().requires_grad_(False), weights[heads[0]] if heads else None
+
+
+def _fill(model: Any, weights: dict[str, Any], name: str, folder: Path) -> None:
+    """Copy LoRA matrices into their layers, without the model's state dict: asking for that would unpack bitsandbytes' weights."""
+    layers = {path: module for path, module in model.get_base_model().named_modules() if name in getattr(module, "lora_A", {})}
+    missing, unknown = {f"{path}.{part}" for path in layers for part in ("lora_A", "lora_B")}, []
+    for key, value in weights.items():
+        place = key.removeprefix("base_model.model.").removesuffix(".weight")
+        path, _, part = place.rpartition(".")
+        target = getattr(layers[path], part)[name].weight if place in missing else None
+        if target is None or target.shape != value.shape:
+            unknown.append(place)
+        else:
+            target.data.copy_(value)
+            missing.discard(place)
+    if missing or unknown:
+        first = (unknown or sorted(missing))[0]
+        raise CheckpointError(
+            f"{folder} does not fit its base ({len(missing)} of its places stay empty, {len(unknown)} weights have none, e.g. {first})"
+        )
 
 
 def _score(weight: Any, dtype: Any, device: str) -> Any:

@@ -64,7 +64,7 @@ def test_a_full_disk_is_said_plainly(tmp_path):
     def full(folder):
         raise OSError(28, "No space left on device")
 
-    with pytest.raises(CheckpointError, match="disk is full.*DEAR_CACHE"):
+    with pytest.raises(CheckpointError, match=r"disk is full.*DEAR_CACHE"):
         cache.build_once(tmp_path / "f", full, key={})
 
 
