@@ -131,3 +131,12 @@ def test_an_embedding_model_leaves_room():
 def test_reading_a_passage_by_hand():
     assert isinstance(by_id["sky-colour-01"], Passage)
     assert any(q.text == "why is the sky blue" for q in teaching.queries)
+
+
+def test_the_data_card_counts_what_is_there():
+    card = (teaching.folder / "DATA_CARD.md").read_text(encoding="utf-8")
+    judgments = sum(len(grades) for grades in teaching.qrels.values())
+    single = sum(sum(grade > 0 for grade in grades.values()) == 1 for grades in teaching.qrels.values())
+    assert f"{judgments:,} graded judgments" in card
+    assert f"{single} of the 300 have exactly one" in card
+    assert "@" not in card
