@@ -156,8 +156,9 @@ class TransformersSession(LazySession):
         return (cache, kept) if kept else None
 
     def _cut(self, length: int) -> None:
-        if length < self._cache.get_seq_length():
-            self._cache.crop(length)
+        surplus = self._cache.get_seq_length() - length
+        if surplus > 0:
+            self._cache.crop(-surplus)  # negative: how many to remove; the only form that every release of transformers takes
 
     @torch.inference_mode()
     def _read(self, ids: list[int]) -> None:
