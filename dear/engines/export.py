@@ -5,40 +5,36 @@ A program of its own, so that the memory it takes (torch, the weights in fp32, t
 
 from __future__ import annotations
 
-import gc
 import json
-import subprocess
+import os
 import sys
-import tempfile
 from pathlib import Path
 
 from dear import zoo
 from dear.weights import fetch
 
+SCRATCH = "scratch"  # a folder inside the output's, removed by whoever called
 
-def main(argv: list[str]) -> int:
-    """Merge where there is an adapter or a cut in depth, then run the builder; returns its exit status."""
+
+def main(argv: list[str]) -> None:
+    """Merge where there is an adapter or a cut in depth, then become the builder: what merging took in memory is given back first."""
     what, folder, precision = json.loads(argv[0]), Path(argv[1]), argv[2]
-    path = Path(what.pop("path")) if what["path"] else what.pop("path") or None
-    checkpoint = zoo.Checkpoint(stage="listwise", path=path, **what)
+    path = what.pop("path")
+    checkpoint = zoo.Checkpoint(stage="listwise", path=Path(path) if path else None, **what)
     source = fetch(checkpoint.source)
-    with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
-        if (source / "adapter_config.json").is_file() or checkpoint.layers is not None:
-            source = _merge(checkpoint, Path(scratch) / "merged")
-        command = [sys.executable, "-m", "onnxruntime_genai.models.builder", "-i", str(source), "-o", str(folder), "-p", precision, "-e", "cpu"]
-        return subprocess.run([*command, "-c", str(Path(scratch) / "cache")], check=False).returncode
+    if (source / "adapter_config.json").is_file() or checkpoint.layers is not None:
+        source = _merge(checkpoint, folder / SCRATCH / "merged")
+    command = [sys.executable, "-m", "onnxruntime_genai.models.builder", "-i", str(source), "-o", str(folder), "-p", precision, "-e", "cpu"]
+    os.execv(sys.executable, [*command, "-c", str(folder / SCRATCH / "cache")])
 
 
 def _merge(checkpoint: zoo.Checkpoint, folder: Path) -> Path:
     from dear.loading import load_causal
 
-    student = load_causal(checkpoint, precision="fp32")
-    with student.active():
-        student.save(folder)
-    student.close()
-    gc.collect()
+    folder.mkdir(parents=True)
+    load_causal(checkpoint, precision="fp32").save(folder)
     return folder
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    main(sys.argv[1:])

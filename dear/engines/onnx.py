@@ -10,6 +10,7 @@ import hashlib
 import json
 import logging
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -24,10 +25,11 @@ from dear.cache import build_once, cache_dir
 from dear.embedded import SHA256 as EMBEDDED_SHA256
 from dear.engines import EngineInfo, Message
 from dear.engines.chat import encode_plain, eos_ids, render_chat
+from dear.engines.export import SCRATCH
 from dear.engines.session import LazySession
 from dear.errors import EngineError, require
 from dear.loading import base_folder, load_tokenizer
-from dear.weights import base_digest, fetch, head_of
+from dear.weights import base_digest, check_weights, fetch, head_of
 
 logger = logging.getLogger(__name__)
 
@@ -46,6 +48,7 @@ def export(checkpoint: zoo.Checkpoint, *, precision: str = "int8") -> Path:
     source = fetch(checkpoint.source)
     if head_of(source) != "vocabulary":
         raise EngineError(f"{checkpoint.name} ends in a score: the onnx engine only writes rankings, score with transformers")
+    check_weights(source, stem="adapter_model" if (source / "adapter_config.json").is_file() else "model")
     key = {
         "weights": _digest(checkpoint, source),
         "layers": str(checkpoint.layers),
@@ -79,6 +82,7 @@ def _export(checkpoint: zoo.Checkpoint, precision: str, work: Path) -> None:
     root = str(Path(__file__).parents[2])
     path = os.pathsep.join(part for part in (root, os.environ.get("PYTHONPATH", "")) if part)
     done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": path, "HF_HUB_OFFLINE": "1"}, check=False)
+    shutil.rmtree(work / SCRATCH, ignore_errors=True)
     if done.returncode != 0 or not (work / "model.onnx").is_file():
         last = (done.stderr.strip().splitlines() or ["no message"])[-1][:300]
         raise EngineError(f"the onnx graph of {checkpoint.name} could not be built ({last}): choose engine transformers, or make setup again")
