@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 import torch
-import yaml
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
-from training import recipes
+from dear.errors import BadInput
+from training import recipes, saving
 from training.cot import write_rows
 from training.cot_augment import Mix, augment, teaching_queries
 
@@ -51,7 +51,7 @@ def run(arguments: list[str], launcher: tuple[str, ...] = (), **environment: str
     done = subprocess.run(
         [sys.executable, *launcher, *arguments], env=_environment(**environment), capture_output=True, text=True, timeout=240, check=False
     )
-    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.returncode == 0, done.stderr[-9000:]
 
 
 def _environment(**more: str) -> dict[str, str]:
@@ -107,11 +107,11 @@ def test_a_killed_run_goes_on_to_the_same_weights(base, rows_file, tmp_path):
     assert losses(cut) == losses(tmp_path / "whole")
 
 
+@pytest.mark.gpu
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="FSDP needs two GPUs: accelerate refuses it on CPU")
 def test_shards_are_gathered_before_saving(base, rows_file, tmp_path):
-    """FSDP over two CPU processes: the saved adapter is whole and loads."""
-    config = yaml.safe_load((recipes.SHIPPED.parent / "configs" / "fsdp.yaml").read_text())["fsdp_config"]
-    environment = {"ACCELERATE_USE_FSDP": "true", "ACCELERATE_USE_CPU": "true"}
-    environment |= {key.upper(): str(value).lower() if isinstance(value, bool) else str(value) for key, value in config.items()}
+    """Through the shipped FSDP config: the saved adapter is whole, and the one that two unsharded processes give."""
+    config = recipes.SHIPPED.parent / "configs" / "fsdp.yaml"
     more = (
         "listwise.lora_dropout=0.0",
         "listwise.max_steps=2",
@@ -119,12 +119,21 @@ def test_shards_are_gathered_before_saving(base, rows_file, tmp_path):
         "listwise.gradient_accumulation=1",
         "listwise.save_steps=100",
     )
-    run(command(base, rows_file, tmp_path / "sharded", *more), _two_processes(), **environment)
-    run(command(base, rows_file, tmp_path / "whole", *more), _two_processes())
+    launcher = ("-m", "accelerate.commands.launch", "--config_file", str(config), "--num_processes", "2", "--mixed_precision", "no")
+    devices = {"CUDA_VISIBLE_DEVICES": "0,1"}
+    run(command(base, rows_file, tmp_path / "sharded", *more), launcher, **devices)
+    run(command(base, rows_file, tmp_path / "whole", *more), _two_processes(), **devices)
     sharded, whole = weights(tmp_path / "sharded"), weights(tmp_path / "whole")
     assert sharded.keys() == whole.keys()
     for name in whole:
         torch.testing.assert_close(sharded[name], whole[name], atol=1e-4, rtol=1e-3)
+
+
+def test_empty_shards_are_refused(tmp_path):
+    (tmp_path / "adapter_config.json").write_text("{}")
+    save_file({"a.lora_A.weight": torch.zeros(0)}, tmp_path / "adapter_model.safetensors")
+    with pytest.raises(BadInput, match=r"empty shards.*gather"):
+        saving.tidy(tmp_path, base="x")
 
 
 def test_configs_are_what_accelerate_reads():
