@@ -146,7 +146,8 @@ def _take_over(demo, host: str, port: int) -> None:
             return launch(demo, host=host, port=port)
         except OSError as error:
             if attempt == HANDOVER_TRIES - 1:
-                raise StartError(f"port {port} was taken by another program during the start: choose another, e.g. make demo PORT={port + 1}") from error
+                other = f"make demo PORT={port + 1}"
+                raise StartError(f"port {port} was taken by another program during the start: choose another, e.g. {other}") from error
             time.sleep(0.1)
     return None
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from demo.handlers import STAGE_NAMES, View, stage_before
+from dear.types import Evidence, Hit, TermWeight
+from demo.handlers import View, stage_before
 from demo.limits import MAX_SHOWN_CHARS
 from demo.markup import esc, excerpt, highlight, join, number, shorten
-from dear.types import Evidence, Hit
 
 MAX_TERMS = 8
 FIRST = 10  # cards shown without a click
@@ -25,7 +25,7 @@ def cards(view: View) -> str:
         order = f"listwise, {done} of {view.windows[-1].of} windows" if view.windows else order
     chip = f'<span class="tag {view.by}">{esc(order)}</span>'
     top = f'<ol class="cards">{join(items[:FIRST])}</ol>'
-    return f'{heading("Candidates", chip)}{top}{_rest(items[FIRST:])}{_legend(view)}'
+    return f"{heading('Candidates', chip)}{top}{_rest(items[FIRST:])}{_legend(view)}"
 
 
 def _rest(items: list[str]) -> str:
@@ -131,8 +131,8 @@ def _bar(view: View, hit: Hit, scale: tuple[float, float] | None) -> str:
     score = view.scores.get(hit.id)
     if score is None or scale is None:
         gone = view.stages["pointwise"] in ("failed", "stopped")
-        words = "not scored" if gone else "waiting for a score"
-        return f'<div class="bar pending{" gone" if gone else ""}"><span class="label">pointwise</span><span class="track"></span><span class="value">{words}</span></div>'
+        state, words = ("pending gone", "not scored") if gone else ("pending", "waiting for a score")
+        return f'<div class="bar {state}"><span class="label">pointwise</span><span class="track"></span><span class="value">{words}</span></div>'
     low, high = scale
     width = 100.0 if high <= low else 3 + 97 * (score - low) / (high - low)
     return (
@@ -149,16 +149,18 @@ def _terms(hit: Hit) -> str:
         return f'<div class="terms"><span class="label">retrieval</span><span class="sum">{number(score)}</span></div>'
     top = max((abs(term.weight) for term in hit.terms), default=0.0) or 1.0
     ordered = sorted(hit.terms, key=lambda term: -term.weight)
-    pills = [
-        f'<li class="term" style="--w:{max(0.12, abs(term.weight) / top):.2f}"><bdi>{esc(shorten(term.term, 24))}</bdi> <b>{number(term.weight)}</b></li>'
-        for term in ordered[:MAX_TERMS]
-    ]
+    pills = [_term(term, abs(term.weight) / top) for term in ordered[:MAX_TERMS]]
     rest = sum(term.weight for term in ordered[MAX_TERMS:])
     more = f'<li class="term rest">{len(ordered) - MAX_TERMS} more <b>{number(rest)}</b></li>' if len(ordered) > MAX_TERMS else ""
     return (
         f'<div class="terms"><span class="label">retrieval</span><span class="sum">{number(score)}</span>'
         f'<ul aria-label="what each query term adds">{join(pills)}{more}</ul></div>'
     )
+
+
+def _term(term: TermWeight, share: float) -> str:
+    name = esc(shorten(term.term, 24))
+    return f'<li class="term" style="--w:{max(0.12, share):.2f}"><bdi>{name}</bdi> <b>{number(term.weight)}</b></li>'
 
 
 def _legend(view: View) -> str:
@@ -179,5 +181,4 @@ def _nothing(view: View) -> str:
         return '<p class="empty-col">Retrieval failed, so there is nothing to rank. What happened is said above.</p>'
     if view.phase in ("waiting", "running") and not view.order and view.stages["retrieval"] != "done":
         return '<ol class="cards ghost" aria-hidden="true">' + '<li class="card"></li>' * 5 + "</ol>"
-    known = STAGE_NAMES["retrieval"].lower()
-    return f'<p class="empty-col">{known.capitalize()} found no passage for this query. Try other words, or the dense retriever, which matches by meaning.</p>'
+    return '<p class="empty-col">No passage was found for this query. Try other words, or the dense retriever, which matches by meaning.</p>'

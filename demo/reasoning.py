@@ -6,11 +6,11 @@ the component that holds what a reader has opened (`prompt`, `written`).
 
 from __future__ import annotations
 
+from dear.types import Evidence
 from demo.cards import heading, unsupported
 from demo.handlers import View, WindowView
 from demo.limits import MAX_PROMPT_CHARS
 from demo.markup import esc, join, plural, reference, references, shorten
-from dear.types import Evidence
 
 STATUS_WORDS = {
     "complete": "the answer named every passage once",
@@ -29,10 +29,7 @@ def progress(view: View) -> str:
     ticks = join(_tick(view, place) for place in range(n))
     a, b = last.span
     words = f"Window {last.index} of {last.of} · places {a + 1}–{b}"
-    return (
-        f'{heading("Reasoning", badge)}<div class="windows"><p>{words}</p>'
-        f'<div class="map" aria-hidden="true">{ticks}</div></div>'
-    )
+    return f'{heading("Reasoning", badge)}<div class="windows"><p>{words}</p><div class="map" aria-hidden="true">{ticks}</div></div>'
 
 
 def live(view: View) -> str:
@@ -42,7 +39,8 @@ def live(view: View) -> str:
         return ""
     waiting = view.phase == "running" and not window.text
     text = references(window.text, _numbers(view, window)) if window.text else ""
-    inner = f'<p class="reading">Reading {plural(len(window.ids), "passage")}…</p>' if waiting else f"<p>{text}{'<span class=caret></span>' if view.phase == 'running' else ''}</p>"
+    caret = '<span class="caret"></span>' if view.phase == "running" else ""
+    inner = f'<p class="reading">Reading {plural(len(window.ids), "passage")}…</p>' if waiting else f"<p>{text}{caret}</p>"
     note = "" if view.phase == "running" else '<p class="hint">Stopped here.</p>'
     return f'<div class="live" aria-live="off" tabindex="0" role="log" aria-label="answer as it is written"><div>{inner}</div></div>{note}'
 
@@ -136,12 +134,18 @@ def _quote(view: View, window: WindowView, evidence: Evidence, *, why: bool = Tr
 
 def _chain(view: View, window: WindowView) -> str:
     links = [_name(view, window, id) for id in window.permutation]
-    return f'<h3 class="part">Ranking</h3><p class="chain">{" <span class=gt>&gt;</span> ".join(links)}</p><p class="hint">{STATUS_WORDS[window.status or "failed"].capitalize()}.</p>'
+    chain = ' <span class="gt">&gt;</span> '.join(links)
+    words = STATUS_WORDS[window.status or "failed"].capitalize()
+    return f'<h3 class="part">Ranking</h3><p class="chain">{chain}</p><p class="hint">{words}.</p>'
 
 
 def _source(window: WindowView) -> str:
-    text = f'<details class="raw" data-keep="raw-{window.index}"><summary>The answer as written</summary><pre tabindex="0">{esc(window.text)}</pre></details>'
-    return text + _prompt(window)
+    """The answer as written, folded unless nothing else could be read from it, and the prompt."""
+    bare = not window.rationale.requirements and not window.rationale.evidence and "\n" in window.text.strip()
+    note = '<p class="hint">The model gave no needs and no quotes in the form asked for. This is what it wrote.</p>' if bare else ""
+    pre = f'<pre tabindex="0">{esc(window.text)}</pre>'
+    text = f'<details class="raw" data-keep="raw-{window.index}"{" open" if bare else ""}><summary>The answer as written</summary>{pre}</details>'
+    return note + text + _prompt(window)
 
 
 def _prompt(window: WindowView) -> str:

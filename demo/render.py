@@ -9,16 +9,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 
+from dear.types import STAGES
 from demo import reasoning
 from demo.cards import cards
 from demo.handlers import STAGE_NAMES, View, agreement
 from demo.markup import esc, join, plural, seconds
 from demo.slopegraph import slopegraph
-from dear.types import STAGES
 
 LOGO = (
     '<svg class="logo" viewBox="0 0 32 32" aria-hidden="true"><path class="c" d="M4 8C14 8 18 24 28 24"/><path class="b" d="M4 16h24"/>'
-    '<path class="a" d="M4 24C14 24 18 8 28 8"/><circle class="a" cx="28" cy="8" r="3"/><circle class="b" cx="28" cy="16" r="2.4"/><circle class="c" cx="28" cy="24" r="2.4"/></svg>'
+    '<path class="a" d="M4 24C14 24 18 8 28 8"/>'
+    '<circle class="a" cx="28" cy="8" r="3"/><circle class="b" cx="28" cy="16" r="2.4"/><circle class="c" cx="28" cy="24" r="2.4"/></svg>'
 )
 STAGE_LINES = {
     "retrieval": "Lucene finds candidates by their words, and each word’s weight is shown.",
@@ -71,28 +72,41 @@ def panels(view: View) -> Panels:
     )
 
 
-def header(chips: Sequence[str]) -> str:
-    """Name, what it is, what is running, and the switch between light and dark."""
-    running = join(chip(label) for label in chips)
+def header(chips: Sequence[tuple[str, str]]) -> str:
+    """Name, what it is, what is running as (stage, label), and the switch between light and dark."""
+    running = join(chip(label, stage) for stage, label in chips)
     return (
         f'<header class="top"><div class="brand">{LOGO}<div><h1>DeAR</h1><p>Two-stage reranking you can read</p></div></div>'
         f'<div class="right"><div class="chips">{running}</div>'
         '<button type="button" class="icon-button" data-action="theme" aria-label="switch between light and dark">'
-        '<svg viewBox="0 0 24 24" aria-hidden="true"><circle cx="12" cy="12" r="8.5"/><path class="half" d="M12 3.5a8.5 8.5 0 0 1 0 17z"/></svg></button></div></header>'
+        '<svg viewBox="0 0 24 24" aria-hidden="true"><circle cx="12" cy="12" r="8.5"/><path class="half" d="M12 3.5a8.5 8.5 0 0 1 0 17z"/></svg>'
+        "</button></div></header>"
     )
 
 
-def chip(label: str) -> str:
-    """What is running, e.g. 'dear-nano · int4 · CPU · zero-shot'; zero-shot stands out."""
+def chip(label: str, stage: str = "") -> str:
+    """What is running, e.g. 'dear-nano · int8 · CPU · zero-shot'; zero-shot stands out. With a stage, a dot in its hue."""
+    dot = f'<span class="hue {esc(stage)}" aria-hidden="true"></span><span class="sr">{esc(stage)}: </span>' if stage in STAGES else ""
     name, *rest = [part.strip() for part in label.split("·")]
     tail = join(f'<span class="{"zero" if part == "zero-shot" else "bit"}">{esc(part)}</span>' for part in rest)
-    return f'<span class="chip" title="{esc(label)}"><b>{esc(name)}</b>{tail}</span>'
+    return f'<span class="chip" title="{esc(label)}">{dot}<b>{esc(name)}</b>{tail}</span>'
+
+
+def engines(reasons: Iterable[tuple[str, str, str]]) -> str:
+    """Why each stage runs as it does: (stage, label, reason) a line."""
+    lines = join(
+        f'<li><span class="hue {esc(stage)}" aria-hidden="true"></span><b>{esc(STAGE_NAMES.get(stage, stage))}</b>'
+        f" <bdi>{esc(label)}: {esc(why)}</bdi></li>"
+        for stage, label, why in reasons
+    )
+    return f'<ul class="engines" aria-label="what runs, and why">{lines}</ul>' if lines else ""
 
 
 def welcome() -> str:
     """The empty state: what will happen, in three short lines."""
     steps = join(
-        f'<li class="{stage}"><svg viewBox="0 0 24 24" aria-hidden="true">{ICONS[stage]}</svg><div><h2>{STAGE_NAMES[stage]}</h2><p>{STAGE_LINES[stage]}</p></div></li>'
+        f'<li class="{stage}"><svg viewBox="0 0 24 24" aria-hidden="true">{ICONS[stage]}</svg>'
+        f"<div><h2>{STAGE_NAMES[stage]}</h2><p>{STAGE_LINES[stage]}</p></div></li>"
         for stage in STAGES
     )
     return (
@@ -134,7 +148,8 @@ def _stage(view: View, stage: str, index: int) -> str:
     share = {"done": 100, "running": _share(view, stage)}.get(state, 0)
     return (
         f'<li class="{stage} {state}"><span class="step" aria-hidden="true">{_mark(state, index)}</span>'
-        f'<span class="what"><b>{STAGE_NAMES[stage]}</b><span class="sr"> {STATE_WORDS[state]}: </span><span class="detail">{esc(_detail(view, stage))}</span></span>'
+        f'<span class="what"><b>{STAGE_NAMES[stage]}</b><span class="sr"> {STATE_WORDS[state]}: </span>'
+        f'<span class="detail">{esc(_detail(view, stage))}</span></span>'
         f'<span class="meter" aria-hidden="true"><span style="width:{share:.0f}%"></span></span></li>'
     )
 
@@ -177,11 +192,16 @@ def _detail(view: View, stage: str) -> str:
 def notes(view: View) -> str:
     """Failures and notices, plainly; failures first."""
     failures = join(
-        f'<li class="failure" role="alert"><b>{esc(STAGE_NAMES.get(f.stage, f.stage.capitalize()))} failed.</b> <bdi>{esc(f.error)}</bdi>{_kept(view, f.stage)}</li>' for f in view.failures
+        f'<li class="failure" role="alert"><b>{esc(_named(f.stage))} failed.</b> <bdi>{esc(f.error)}</bdi>{_kept(view, f.stage)}</li>'
+        for f in view.failures
     )
     wait = f'<li class="wait"><span class="spinner" aria-hidden="true"></span>{esc(view.waiting)}</li>' if view.waiting else ""
     said = join(f"<li><bdi>{esc(n.message)}</bdi></li>" for n in view.notices)
     return f'<ul class="notes">{failures}{wait}{said}</ul>' if failures or wait or said else ""
+
+
+def _named(stage: str) -> str:
+    return "The run" if stage == "run" else STAGE_NAMES.get(stage, stage.capitalize())
 
 
 def _kept(view: View, stage: str) -> str:
@@ -243,7 +263,8 @@ def _ndcg(view: View, stage: str, before: str | None) -> str:
 
 def _tau(tau: float | None) -> str:
     value = "–" if tau is None else f"{tau:.2f}".replace("-", "−")
-    return f'<div class="tau" title="Kendall’s tau: 1 is the same order, −1 the reverse"><span class="line" aria-hidden="true"></span><b>τ {value}</b><span>agreement</span></div>'
+    title = "Kendall’s tau: 1 is the same order, −1 the reverse"
+    return f'<div class="tau" title="{title}"><span class="line" aria-hidden="true"></span><b>τ {value}</b><span>agreement</span></div>'
 
 
 def loading(parts: Iterable[tuple[str, str, str]]) -> str:
@@ -251,5 +272,8 @@ def loading(parts: Iterable[tuple[str, str, str]]) -> str:
     parts = list(parts)
     if all(state == "ready" for _, state, _ in parts):
         return ""
-    items = join(f'<li class="{esc(state)}"><span class="light" aria-hidden="true"></span><b>{esc(title)}</b> <bdi>{esc(detail or state)}</bdi></li>' for title, state, detail in parts)
+    items = join(
+        f'<li class="{esc(state)}"><span class="light" aria-hidden="true"></span><b>{esc(title)}</b> <bdi>{esc(detail or state)}</bdi></li>'
+        for title, state, detail in parts
+    )
     return f'<ul class="loading" aria-label="what is loading">{items}</ul>'

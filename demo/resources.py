@@ -15,8 +15,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from demo.limits import RETRIEVERS
 from dear.errors import BadInput, DearError, EngineError
+from demo.limits import RETRIEVERS
 
 logger = logging.getLogger(__name__)
 
@@ -120,19 +120,25 @@ class Resources:
         keys = [key for key, job in list(self._jobs.items()) if not key.startswith("corpus:") or job.state == "failed"]
         return tuple(self.part(key) for key in keys if self._jobs[key].shown or self._jobs[key].state in ("loading", "failed"))
 
-    def chips(self, model: str | None = None) -> tuple[str, ...]:
-        """What is running, one label a distinct engine; 'loading' until it is there."""
+    def chips(self, model: str | None = None) -> tuple[tuple[str, str], ...]:
+        """What is running as (stage, label); one entry without a stage where both stages say the same."""
+        chips = [(stage, label) for stage, label, _ in self.engines(model)]
+        labels = {label for _, label in chips}
+        return (("", labels.pop()),) if len(labels) == 1 else tuple(chips)
+
+    def engines(self, model: str | None = None) -> tuple[tuple[str, str, str], ...]:
+        """What runs each stage and why, as (stage, label, reason); 'loading' until it is there."""
         model = model or self.models[0]
-        labels = []
-        for stage in ("scorer", "generator"):
-            job = self._jobs[f"{stage}:{model}"]
+        found = []
+        for key, stage in (("scorer", "pointwise"), ("generator", "listwise")):
+            job = self._jobs[f"{key}:{model}"]
             if job.state == "ready" and job.value is not None:
-                labels.append(job.value.info.chip())
-            elif job.state in ("waiting", "loading"):
-                labels.append(f"{model} · loading")
+                found.append((stage, job.value.info.chip(), job.value.info.reason))
             elif job.state == "failed":
-                labels.append(f"{model} · {'pointwise' if stage == 'scorer' else 'listwise'} unavailable")
-        return tuple(dict.fromkeys(labels))
+                found.append((stage, f"{short_name(model)} · unavailable", str(job.error)))
+            elif job.state != "ready":
+                found.append((stage, f"{short_name(model)} · loading", "not there yet"))
+        return tuple(found)
 
     def _job(self, key: str) -> _Job:
         if key not in self._jobs:
@@ -159,7 +165,8 @@ class Resources:
         except Exception as error:
             if not isinstance(error, DearError):
                 logger.warning("%s could not be loaded", key, exc_info=True)
-            job.error = error if isinstance(error, DearError) else EngineError(f"{job.title} could not be loaded ({type(error).__name__}: {error}): see `make doctor`")
+            told = f"{job.title} could not be loaded ({type(error).__name__}: {error}): python -m dear doctor says what is missing"
+            job.error = error if isinstance(error, DearError) else EngineError(told)
             job.state = "failed"
         job.detail = ""
         logger.debug("%s: %s after %.1f s", key, job.state, time.monotonic() - job.since)
@@ -209,7 +216,7 @@ def _open_engine(model: str, stage: str, engine: str) -> Any:
         import torch
 
         if not torch.cuda.is_available():
-            raise EngineError(f"{model} needs a CUDA GPU and access to the hub, and this machine has no GPU: choose dear-nano, or start the page on a GPU")
+            raise EngineError(f"{model} needs a CUDA GPU and the hub, and there is no GPU here: choose dear-nano, or serve the page from a GPU")
     return (open_scorer if stage == "pointwise" else open_generator)(model, engine=engine)
 
 

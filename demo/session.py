@@ -14,13 +14,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from dear import events as ev
+from dear.errors import DearError
+from dear.pipeline import Pipeline, Settings
 from demo import handlers, limits
 from demo.handlers import View
 from demo.limits import Request
 from demo.resources import NotReady, Resources
-from dear import events as ev
-from dear.errors import DearError
-from dear.pipeline import Pipeline, Settings
 
 logger = logging.getLogger(__name__)
 

@@ -5,16 +5,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import pairwise
 
+from dear.types import STAGES, Hit
 from demo.cards import heading, judged
 from demo.handlers import STAGE_NAMES, View
 from demo.markup import esc, join, shorten
-from dear.types import STAGES, Hit
 
 WIDTH = 364
 LEFT, RIGHT = 128, 336  # x of the first and the last axis
 TOP = 44
 TITLE_CHARS = 19
 NODE = 9.5
+KEY = (
+    '<ul class="key" aria-hidden="true">'
+    '<li class="up"><svg viewBox="0 0 26 10"><path d="M1 8 20 3"/><path class="head" d="M25 2l-6-1 1 5z"/></svg>rises</li>'
+    '<li class="down"><svg viewBox="0 0 26 10"><path d="M1 2 20 7"/><path class="head" d="M25 8l-6 1 1-5z"/></svg>falls</li>'
+    '<li class="same"><svg viewBox="0 0 26 10"><path d="M1 5h24"/></svg>stays</li></ul>'
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,13 +58,8 @@ def slopegraph(view: View) -> str:
     if not view.hits:
         return heading("What moved", "") + ('<div class="ghost-graph" aria-hidden="true"></div>' if view.busy else "")
     lines = tracks(view)
-    key = (
-        '<ul class="key" aria-hidden="true"><li class="up"><svg viewBox="0 0 26 10"><path d="M1 8 20 3"/><path class="head" d="M25 2l-6-1 1 5z"/></svg>rises</li>'
-        '<li class="down"><svg viewBox="0 0 26 10"><path d="M1 2 20 7"/><path class="head" d="M25 8l-6 1 1-5z"/></svg>falls</li>'
-        '<li class="same"><svg viewBox="0 0 26 10"><path d="M1 5h24"/></svg>stays</li></ul>'
-    )
     return (
-        f'{heading("What moved", key)}<div class="graph">{svg(view, lines)}</div>'
+        f'{heading("What moved", KEY)}<div class="graph">{svg(view, lines)}</div>'
         f'<details class="twin" data-keep="twin"><summary>The same as a table</summary>{table(view, lines)}</details>'
         f'<div class="twin-narrow">{table(view, lines)}</div>'
     )
@@ -85,12 +86,15 @@ def table(view: View, lines: list[Track]) -> str:
     axes = [stage for stage in STAGES if any(stage in line.ranks for line in lines)]
     head = join(f'<th scope="col" class="{stage}">{STAGE_NAMES[stage]}</th>' for stage in axes)
     ids = {view.number(hit.id): hit.id for hit in view.hits}
-    rows = []
-    for line in sorted(lines, key=lambda line: line.last):
-        cells = join(_cell(line, axes, i) for i in range(len(axes)))
-        name = f'<a class="ref" href="#card-{line.number}" data-d="{line.number}">D{line.number}</a>'
-        rows.append(f'<tr data-d="{line.number}"><th scope="row">{name} {judged(view, ids[line.number])} <bdi>{esc(shorten(line.title, 48))}</bdi></th>{cells}</tr>')
-    return f'<table class="ranks"><caption class="sr">Rank of each passage after each stage</caption><thead><tr><th scope="col">Passage</th>{head}</tr></thead><tbody>{join(rows)}</tbody></table>'
+    rows = join(_row(line, axes, judged(view, ids[line.number])) for line in sorted(lines, key=lambda line: line.last))
+    caption = '<caption class="sr">Rank of each passage after each stage</caption>'
+    return f'<table class="ranks">{caption}<thead><tr><th scope="col">Passage</th>{head}</tr></thead><tbody>{rows}</tbody></table>'
+
+
+def _row(line: Track, axes: list[str], dot: str) -> str:
+    cells = join(_cell(line, axes, i) for i in range(len(axes)))
+    name = f'<a class="ref" href="#card-{line.number}" data-d="{line.number}">D{line.number}</a>'
+    return f'<tr data-d="{line.number}"><th scope="row">{name} {dot} <bdi>{esc(shorten(line.title, 48))}</bdi></th>{cells}</tr>'
 
 
 def _cell(line: Track, axes: list[str], i: int) -> str:
@@ -101,7 +105,8 @@ def _cell(line: Track, axes: list[str], i: int) -> str:
     if before is None or before == rank:
         return f"<td>{rank}</td>"
     way, arrow = ("up", "▲") if rank < before else ("down", "▼")
-    return f'<td>{rank} <span class="move {way}"><span aria-hidden="true">{arrow}{abs(before - rank)}</span><span class="sr">{way} {abs(before - rank)}</span></span></td>'
+    by = abs(before - rank)
+    return f'<td>{rank} <span class="move {way}"><span aria-hidden="true">{arrow}{by}</span><span class="sr">{way} {by}</span></span></td>'
 
 
 def _title(hit: Hit) -> str:
@@ -139,22 +144,23 @@ def _axis(view: View, stage: str, x: float, height: int) -> str:
 
 
 def _rows(lines: list[Track], step: int) -> str:
-    return join(f'<text class="row" x="{RIGHT + 20}" y="{_y(rank, step) + 3.5:.1f}" text-anchor="middle">{rank}</text>' for rank in range(1, len(lines) + 1))
+    places = range(1, len(lines) + 1)
+    return join(f'<text class="row" x="{RIGHT + 20}" y="{_y(rank, step) + 3.5:.1f}" text-anchor="middle">{rank}</text>' for rank in places)
 
 
 def _markers() -> str:
-    heads = join(
-        f'<marker id="head-{way}" class="{way}" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" markerUnits="userSpaceOnUse" orient="auto">'
-        '<path d="M0 .8 7.4 4 0 7.2z"/></marker>'
-        for way in ("up", "down")
-    )
+    size = 'viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" markerUnits="userSpaceOnUse" orient="auto"'
+    heads = join(f'<marker id="head-{way}" class="{way}" {size}><path d="M0 .8 7.4 4 0 7.2z"/></marker>' for way in ("up", "down"))
     return f"<defs>{heads}</defs>"
 
 
 def _track(line: Track, xs: dict[str, float], step: int) -> str:
     places = [(xs[stage], _y(line.ranks[stage], step), line.ranks[stage]) for stage in xs if stage in line.ranks]
     segments = join(_segment(a, b) for a, b in pairwise(places))
-    nodes = join(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{NODE}"/><text class="num" x="{x:.1f}" y="{y + 3.4:.1f}" text-anchor="middle">{line.number}</text>' for x, y, _ in places)
+    nodes = join(
+        f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{NODE}"/><text class="num" x="{x:.1f}" y="{y + 3.4:.1f}" text-anchor="middle">{line.number}</text>'
+        for x, y, _ in places
+    )
     title = f'<text class="name" x="{LEFT - NODE - 7}" y="{places[0][1] + 3.8:.1f}" text-anchor="end">{esc(shorten(line.title, TITLE_CHARS))}</text>'
     lead = " lead" if line.last <= 3 else ""
     return (

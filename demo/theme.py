@@ -10,11 +10,21 @@ from typing import Any
 
 STATIC = Path(__file__).parent / "static"
 # Names of fonts a visitor's system may have; none is fetched.
-FONTS = ("Inter", "-apple-system", "BlinkMacSystemFont", "Segoe UI", "Roboto", "Helvetica Neue", "Noto Sans", "Liberation Sans", "Arial", "sans-serif")
+FONTS = (
+    "Inter", "-apple-system", "BlinkMacSystemFont", "Segoe UI", "Roboto", "Helvetica Neue", "Noto Sans", "Liberation Sans", "Arial", "sans-serif",
+)  # fmt: skip
 MONO = ("ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "Liberation Mono", "monospace")
 
-_LIGHT = {"bg": "#f3f4f7", "surface": "#ffffff", "sunken": "#eaedf2", "line": "#d9dee7", "edge": "#c2c9d6", "ink": "#121722", "soft": "#434c5f", "focus": "#1d63c4"}
-_DARK = {"bg": "#0c0f15", "surface": "#141922", "sunken": "#1c222e", "line": "#29303f", "edge": "#3b4456", "ink": "#eaeef6", "soft": "#b4bdce", "focus": "#7cb4ff"}
+_PALETTE = {  # use: light, dark
+    "bg": ("#f3f4f7", "#0c0f15"),
+    "surface": ("#ffffff", "#141922"),
+    "sunken": ("#eaedf2", "#1c222e"),
+    "line": ("#d9dee7", "#29303f"),
+    "edge": ("#c2c9d6", "#3b4456"),
+    "ink": ("#121722", "#eaeef6"),
+    "soft": ("#434c5f", "#b4bdce"),
+    "focus": ("#1d63c4", "#7cb4ff"),
+}
 _USES = {
     "body_background_fill": "bg",
     "body_text_color": "ink",
@@ -48,7 +58,7 @@ def gradio_theme() -> Any:
     import gradio as gr
 
     theme = gr.themes.Base(font=FONTS, font_mono=MONO, radius_size=gr.themes.sizes.radius_md)
-    colours = {name: _LIGHT[use] for name, use in _USES.items()} | {f"{name}_dark": _DARK[use] for name, use in _USES.items()}
+    colours = {name: _PALETTE[use][0] for name, use in _USES.items()} | {f"{name}_dark": _PALETTE[use][1] for name, use in _USES.items()}
     return theme.set(block_border_width="0px", block_shadow="none", **colours)
 
 

@@ -9,13 +9,13 @@ from typing import Any
 
 import gradio as gr
 
+from dear.errors import BadInput, DearError
 from demo import limits, render
 from demo.handlers import View, failed
 from demo.limits import RETRIEVERS, Request, check
 from demo.render import Panels, panels
 from demo.resources import Resources, needs_gpu, short_name
 from demo.session import Ticket, Tickets, candidates, explain
-from dear.errors import BadInput, DearError
 
 logger = logging.getLogger(__name__)
 
@@ -73,16 +73,16 @@ class ExplainTab:
         values = (query, corpus, retriever, k, depth, window, stride, model, reasoning)
         ticket = self.tickets.find(_session(request), ticket_id)
         if ticket is None:
-            yield (gr.skip(), *_buttons(running=False), *[gr.skip()] * len(Panels.__slots__))
+            yield (gr.skip(), gr.skip(), *_buttons(running=False), *[gr.skip()] * len(Panels.__slots__))
             return
         shown: tuple[str, ...] = ()
-        views = self._views(values, ticket)
+        model_used = model if model in self.resources.models else None
         try:
-            for view in views:
-                values_now = panels(view).values()
-                chips = render.header(self.resources.chips(_model(values, self.resources)))
-                new = (chips, *values_now)
-                yield (new[0] if new[:1] != shown[:1] else gr.skip(), *_buttons(running=view.busy), *_changed(new[1:], shown[1:]))
+            for view in self._views(values, ticket):
+                about = (render.header(self.resources.chips(model_used)), render.engines(self.resources.engines(model_used)))
+                new = (*about, *panels(view).values())
+                changed = _changed(new, shown)
+                yield (*changed[:2], *_buttons(running=view.busy), *changed[2:])
                 shown = new
         finally:
             ticket.end()
@@ -99,6 +99,7 @@ class ExplainTab:
         examples = self.examples(self.resources.corpora[0]) if known else [gr.skip()] * EXAMPLES
         return (
             render.header(self.resources.chips()),
+            render.engines(self.resources.engines()),
             render.loading((part.title, part.state, part.detail) for part in parts),
             gr.Timer(active=not over),
             *examples,
@@ -122,24 +123,19 @@ class ExplainTab:
     def summary(self, *values: Any) -> Any:
         """The accordion's label: the settings in one line, or what is wrong with them."""
         try:
-            asked = self._check(("settings", *values))
+            return gr.Accordion(label=_label(self._check(("settings", *values))))
         except BadInput as error:
             return gr.Accordion(label=f"Settings: {error}")
-        try:
-            title = self.resources.get(f"corpus:{asked.corpus}").title
-        except DearError:
-            title = short_name(asked.corpus)
-        return gr.Accordion(label=f"Settings: {asked.summary(title)}")
 
     def link(self, request: gr.Request) -> tuple[Any, ...]:
         """Settings and query from the address: `?q=…&corpus=…&retriever=…&k=…&model=…&reasoning=off`."""
         given = dict(request.query_params)
         asked, wrong = self._from_address(given)
-        names = {"q": "query", "k": "candidates"} | {name: name for name in ("corpus", "retriever", "depth", "window", "stride", "model", "reasoning")}
         order = ("q", "corpus", "retriever", "k", "depth", "window", "stride", "model", "reasoning")
+        fields = {"q": "query", "k": "candidates"}
         # A value the link does not give is left alone: the visitor may have begun to type before this answer came.
-        values = [getattr(asked, names[name]) if name in given else gr.skip() for name in order]
-        return (*values, render.alert(wrong), *self.tick())
+        values = [getattr(asked, fields.get(name, name)) if name in given else gr.skip() for name in order]
+        return (*values, gr.Accordion(label=_label(asked)), render.alert(wrong), *self.tick())
 
     def _from_address(self, given: dict[str, str]) -> tuple[Request, str]:
         usual = Request("", self.resources.corpora[0], model=self.resources.models[0])
@@ -186,15 +182,13 @@ def build(resources: Resources, demo: gr.Blocks) -> ExplainTab:
     tab = ExplainTab(resources, Tickets())
     header = gr.HTML(render.header(resources.chips()), **_plain())
     with gr.Row(elem_classes="dear-ask"):
-        query = gr.Textbox(
-            label="Query", placeholder="Ask a question…", lines=1, max_lines=1, elem_classes="dear-query", container=False, scale=1, html_attributes=_field()
-        )
+        query = gr.Textbox(label="Query", placeholder="Ask a question…", max_lines=1, elem_classes="dear-query", container=False, **_field())
         go = gr.Button("Rank", elem_classes="dear-go", min_width=104, scale=0)
         stop = gr.Button("Stop", elem_classes="dear-stop", min_width=104, scale=0, visible=False)
     alert = gr.HTML("", **_plain("hide-empty"))
     with gr.Row(elem_classes="dear-examples"):
         examples = [gr.Button("", elem_classes="dear-example", visible=False, size="sm", min_width=0, scale=0) for _ in range(EXAMPLES)]
-    settings, accordion = _settings(resources)
+    settings, accordion, why = _settings(resources)
     loading = gr.HTML(render.loading((p.title, p.state, p.detail) for p in resources.parts()), **_plain("hide-empty"))
     outputs = _columns()
     timer = gr.Timer(1.0)
@@ -202,7 +196,7 @@ def build(resources: Resources, demo: gr.Blocks) -> ExplainTab:
 
     asked = [query, *settings]
     begin_out = [ticket, alert, go, stop, *outputs]
-    run_out = [header, go, stop, *outputs]
+    run_out = [header, why, go, stop, *outputs]
 
     def chain(event: Any) -> None:
         """candidates at once, then the address, then the run in its turn."""
@@ -216,29 +210,39 @@ def build(resources: Resources, demo: gr.Blocks) -> ExplainTab:
         picked = button.click(lambda text: text, button, query, queue=False, **QUIET)
         chain(picked.then)
     stop.click(tab.stop, None, None, queue=False, **QUIET)
-    timer.tick(tab.tick, None, [header, loading, timer, *examples], queue=False, **QUIET)
-    for field in settings:
-        field.change(tab.summary, settings, accordion, queue=False, **QUIET)
+    timer.tick(tab.tick, None, [header, why, loading, timer, *examples], queue=False, **QUIET)
+    # `input`, not `change`: a link changes several settings at once and writes the label itself.
+    gr.on([field.input for field in settings], tab.summary, settings, accordion, queue=False, trigger_mode="always_last", **QUIET)
     settings[0].change(tab.examples, settings[0], examples, queue=False, **QUIET)
-    demo.load(tab.link, None, [*asked, alert, header, loading, timer, *examples], queue=False, **QUIET)
+    demo.load(tab.link, None, [*asked, accordion, alert, header, why, loading, timer, *examples], queue=False, **QUIET)
     return tab
 
 
-def _settings(resources: Resources) -> tuple[list[Any], gr.Accordion]:
+def _settings(resources: Resources) -> tuple[list[Any], gr.Accordion, gr.HTML]:
     usual = Request("", resources.corpora[0], model=resources.models[0])
     models = [(f"{name} · needs a GPU and the hub" if needs_gpu(name) else name, name) for name in resources.models]
-    with gr.Accordion(f"Settings: {usual.summary(short_name(usual.corpus))}", open=False, elem_classes="dear-settings") as accordion, gr.Row(elem_classes="dear-fields"):
+    with gr.Accordion(_label(usual), open=False, elem_classes="dear-settings") as accordion, gr.Row(elem_classes="dear-fields"):
         fields = [
-            gr.Dropdown([(short_name(name), name) for name in resources.corpora], value=usual.corpus, label="Corpus", info="What is searched", filterable=False),
-            gr.Dropdown([(label, kind) for kind, label in RETRIEVERS.items()], value="bm25", label="Retriever", info="How candidates are found", filterable=False),
+            _choice("Corpus", "What is searched", [(short_name(name), name) for name in resources.corpora], usual.corpus),
+            _choice("Retriever", "How candidates are found", [(label, kind) for kind, label in RETRIEVERS.items()], usual.retriever),
             _slider("Candidates", "How many are retrieved and scored one by one", limits.CANDIDATES),
             _slider("Listwise depth", "How many of the best are read side by side", limits.DEPTH),
             _slider("Window", "How many the model reads at once", limits.WINDOW),
             _slider("Stride", "How far the window moves towards the top", limits.STRIDE),
-            gr.Dropdown(models, value=usual.model, label="Model", info="dear-nano comes with the page", filterable=False),
+            _choice("Model", "dear-nano comes with the page", models, usual.model),
             gr.Checkbox(True, label="Reasoning", info="Off is the fast mode: identifiers ordered by their logits, nothing written"),
         ]
-    return fields, accordion
+    with accordion:
+        why = gr.HTML(render.engines(resources.engines()), **_plain("hide-empty"))
+    return fields, accordion, why
+
+
+def _label(asked: Request) -> str:
+    return f"Settings: {asked.summary(short_name(asked.corpus))}"
+
+
+def _choice(label: str, info: str, choices: list[tuple[str, str]], usual: str) -> gr.Dropdown:
+    return gr.Dropdown(choices, value=usual, label=label, info=info, filterable=False)
 
 
 def _slider(label: str, info: str, bounds: tuple[int, int, int]) -> gr.Slider:
@@ -266,8 +270,8 @@ def _plain(*classes: str) -> dict[str, Any]:
     return {"apply_default_css": False, "js_on_load": None, "elem_classes": ["dear-redrawn", *classes]}
 
 
-def _field() -> Any:
-    return gr.InputHTMLAttributes(autocomplete="off", spellcheck=True, enterkeyhint="search")
+def _field() -> dict[str, Any]:
+    return {"lines": 1, "scale": 1, "html_attributes": gr.InputHTMLAttributes(autocomplete="off", spellcheck=True, enterkeyhint="search")}
 
 
 def _buttons(*, running: bool) -> tuple[Any, Any]:
@@ -282,7 +286,3 @@ def _changed(new: tuple[str, ...], old: tuple[str, ...]) -> tuple[Any, ...]:
 
 def _session(request: gr.Request) -> str:
     return str(getattr(request, "session_hash", None) or f"no-session:{id(request)}")
-
-
-def _model(values: tuple[Any, ...], resources: Resources) -> str:
-    return values[7] if len(values) > 7 and values[7] in resources.models else resources.models[0]

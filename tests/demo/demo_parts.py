@@ -29,7 +29,7 @@ CANARIES = (
     "`+(window.canary='tick')+`",
     "{{constructor.constructor('window.canary=1')()}}",
     "</script><script>window.canary='script'</script>",
-    "\"' onmouseover=\"window.canary='attribute'\" x=\"",
+    '"\' onmouseover="window.canary=\'attribute\'" x="',
     "<svg onload=\"window.canary='svg'\"><style>@import 'x'</style>",
     "safe \u202egnol ylbaborp\u202c \u2066end",
 )

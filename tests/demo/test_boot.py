@@ -65,7 +65,8 @@ def test_the_page_is_up_long_before_gradio_and_hands_over(tmp_path):
     port = free_port()
     command = [sys.executable, "-m", "demo.boot", "--port", str(port), "--model", "fake", "--corpus", str(corpus)]
     began = time.monotonic()
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env={**os.environ, "OMP_NUM_THREADS": "2"})
+    environment = {**os.environ, "OMP_NUM_THREADS": "2"}
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment)
     url = f"http://127.0.0.1:{port}/"
     seen: dict[str, float] = {}
     try:

@@ -141,7 +141,8 @@ def resources(tmp_path) -> Resources:
 
     found = Resources(corpora=("small",), models=("fake",))
     corpus = Corpus("small", passages())
-    parts = {"corpus:small": corpus, "retriever:small:bm25": Words(passages()), "scorer:fake": FakeScorer(), "generator:fake": FakeGenerator(delay=0.002)}
+    parts = {"corpus:small": corpus, "retriever:small:bm25": Words(passages())}
+    parts |= {"scorer:fake": FakeScorer(), "generator:fake": FakeGenerator(delay=0.002)}
     for key, value in parts.items():
         found._jobs[key].state, found._jobs[key].value = "ready", value
     return found
@@ -229,7 +230,8 @@ def test_a_new_query_ends_the_one_before():
     assert not tickets.stop("another")
 
 
-GOOD = dict(query=QUERY, corpus="small", retriever="bm25", candidates=20, depth=10, window=10, stride=5, model="fake", reasoning=True)
+NUMBERS = {"candidates": 20, "depth": 10, "window": 10, "stride": 5}
+GOOD = {"query": QUERY, "corpus": "small", "retriever": "bm25", **NUMBERS, "model": "fake", "reasoning": True}
 
 
 @pytest.mark.parametrize(

@@ -19,12 +19,52 @@ from dear.pipeline import Pipeline
 from dear.types import Evidence, Hit, Passage, Rationale, TermWeight
 from demo.handlers import View, failed, reduce_all, start, stopped
 from demo.markup import esc, excerpt, highlight, shorten
-from demo.render import Panels, alert, header, loading, panels
+from demo.render import Panels, alert, engines, header, loading, panels
 
 VOID = {"img", "br", "path", "circle", "line", "input", "meta"}
 TAGS = frozenset(
-    "a b bdi button caption circle defs desc details div g h1 h2 h3 header i kbd li line mark marker nav ol p path pre q section span"
-    " summary svg table tbody td text th thead title tr ul".split()
+    [
+        "a",
+        "b",
+        "bdi",
+        "button",
+        "caption",
+        "circle",
+        "defs",
+        "desc",
+        "details",
+        "div",
+        "g",
+        "h1",
+        "h2",
+        "h3",
+        "header",
+        "i",
+        "kbd",
+        "li",
+        "line",
+        "mark",
+        "marker",
+        "nav",
+        "ol",
+        "p",
+        "path",
+        "pre",
+        "q",
+        "section",
+        "span",
+        "summary",
+        "svg",
+        "table",
+        "tbody",
+        "td",
+        "text",
+        "th",
+        "thead",
+        "title",
+        "tr",
+        "ul",
+    ]
 )
 ATTRIBUTES = re.compile(r"(aria|data)-[a-z]+|[a-zA-Z]+|(text|marker)-[a-z]+")
 
@@ -127,7 +167,8 @@ def test_any_text_anywhere_stays_text_and_every_hit_appears_once(rows, query, an
         for rank, (id_, title, text) in enumerate(rows, 1)
     )
     names = tuple(hit.id for hit in hits)
-    evidence = tuple(Evidence(name, answer, start=0, end=data.draw(st.integers(-1, 6)), grounded=data.draw(st.booleans()), meets=(1, 2)) for name in names)
+    ends, found = st.integers(-1, 6), st.booleans()
+    evidence = tuple(Evidence(name, answer, start=0, end=data.draw(ends), grounded=data.draw(found), meets=(1, 2)) for name in names)
     rationale = Rationale(answer, (answer, query), evidence, dict.fromkeys(names, answer))
     status = data.draw(st.sampled_from(["complete", "repaired", "failed"]))
     scored = tuple(dataclasses.replace(hit, scores={**hit.scores, "pointwise": 1.0}, ranks={**hit.ranks, "pointwise": hit.rank}) for hit in hits)
@@ -205,13 +246,13 @@ def test_no_hits_say_what_to_do():
 
 @pytest.mark.parametrize("canary", CANARIES)
 def test_small_pieces(canary):
-    for piece in (alert(canary), header([f"{canary} · int4"]), loading([(canary, "failed", canary)])):
+    for piece in (alert(canary), header([(canary, f"{canary} · int4")]), engines([(canary, canary, canary)]), loading([(canary, "failed", canary)])):
         parsed(piece)
         assert "${" not in piece
 
 
 def test_chip_shows_zero_shot():
-    assert '<span class="zero">zero-shot</span>' in header(["dear-nano · int4 · CPU · zero-shot"])
+    assert '<span class="zero">zero-shot</span>' in header([("", "dear-nano · int8 · CPU · zero-shot")])
 
 
 def test_loading_is_empty_when_all_is_ready():
