@@ -210,13 +210,11 @@ def test_the_embedded_student_ranks(browser):
     with served("teaching", model="dear-nano") as url:
         context = browser.new_context(viewport={"width": 1280, "height": 900})
         tab = context.new_page()
-        tab.goto(url)
-        tab.wait_for_selector(FIELD, timeout=60_000)
-        tab.wait_for_selector(".loading", state="detached", timeout=280_000)
+        open_page(tab, f"{url}/?k=8&depth=6")  # a query given before the student is there waits for it
         tab.locator("button.dear-example").first.click()
         done(tab, 280_000)
         assert "dear-nano" in tab.locator(".chips").inner_text()
         assert tab.locator(".rail li.done").count() == 3
         assert tab.locator(".badge.complete, .badge.repaired").count() >= 1
-        assert tab.locator(".card").count() >= 10
+        assert tab.locator(".card").count() == 8
         context.close()
