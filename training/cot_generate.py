@@ -13,6 +13,7 @@ import logging
 import os
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -152,7 +153,8 @@ async def _generate(todo: Sequence[Task], settings: Cot, out: Path, progress: Ca
 async def _ask_all(client: Any, todo: Sequence[Task], settings: Cot, tally: Tally) -> AsyncIterator[Row | None]:
     """Ask with at most `concurrency` requests at once; yields as they finish. The first failure of all is fatal, later ones are counted."""
     waiting = iter(todo)
-    running = {asyncio.create_task(_ask(client, task, settings, tally)) for task, _ in zip(waiting, range(settings.concurrency), strict=False)}
+    running = {asyncio.create_task(_ask(client, task, settings, tally)) for task in islice(waiting, settings.concurrency)}
+    finished: set[Any] = set()
     try:
         while running:
             finished, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
@@ -164,6 +166,7 @@ async def _ask_all(client: Any, todo: Sequence[Task], settings: Cot, tally: Tall
     finally:
         for job in running:
             job.cancel()
+        await asyncio.gather(*running, *finished, return_exceptions=True)
 
 
 async def _ask(client: Any, task: Task, settings: Cot, tally: Tally) -> Row | None:

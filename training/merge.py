@@ -21,9 +21,6 @@ def merge(adapter: Path | str, out: Path | str, *, base: str = "", dtype: str = 
     The base is the one the adapter's `dear.json` or config names, unless given. Raises `CheckpointError` when the base is not the
     one it was trained on or weights do not fit, `BadInput` when `out` already holds a model.
     """
-    import torch
-    from peft import PeftModel
-
     adapter, out = Path(adapter), Path(out)
     if dtype not in ("fp32", "bf16"):
         raise BadInput(f"dtype {dtype!r}: merge to fp32 or bf16")
@@ -35,6 +32,9 @@ def merge(adapter: Path | str, out: Path | str, *, base: str = "", dtype: str = 
     card = zoo.read_card(adapter)
     name = base or str(card.get("base") or zoo.read_json(adapter / "adapter_config.json").get("base_model_name_or_path") or "")
     folder = _checked_base(name, card)
+    import torch
+    from peft import PeftModel
+
     model = _open(folder, head_of(adapter), card.get("layers"))
     peft = PeftModel.from_pretrained(model, str(adapter), local_files_only=True, is_trainable=False)
     _all_loaded(peft, adapter)

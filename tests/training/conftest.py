@@ -63,12 +63,16 @@ SOAP = [
     ("Opera", "The soap opera took its name from the washing powder makers who paid for the first broadcasts."),
     ("Carving", "Bars of soap are carved into flowers for hotel guests, a craft sold at markets."),
 ]
+SEA = [
+    ("Tides", "Twice a day the water climbs the harbour wall, drawn by the moon and held back by the shape of the bay."),
+    ("Salt", "Rivers carry dissolved salts down to the ocean, where the water leaves as vapour and the salt stays."),
+]
 
 
 def write_teaching(folder: Path) -> Path:
     """Two topics in the schema of `corpora/teaching`: sky (train) and soap (test)."""
     folder.mkdir(parents=True, exist_ok=True)
-    topics = {"sky": ("train", SKY), "soap": ("test", SOAP), "sea": ("train", [(t, x.replace("sky", "deep sea")) for t, x in SOAP[2:]])}
+    topics = {"sky": ("train", SKY), "soap": ("test", SOAP), "sea": ("train", SEA)}
     passages = [
         {"id": f"{topic}-{i}", "topic": topic, "title": title, "text": text, "tags": ["full"]}
         for topic, (_, texts) in topics.items()
