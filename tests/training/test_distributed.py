@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from dear.errors import BadInput
-from training import recipes, saving
+from training import listwise, recipes, saving
 from training.cot import write_rows
 from training.cot_augment import Mix, augment, teaching_queries
 
@@ -54,6 +54,16 @@ def run(arguments: list[str], launcher: tuple[str, ...] = (), **environment: str
     assert done.returncode == 0, done.stderr[-9000:]
 
 
+def run_here(arguments: list[str]) -> None:
+    """The same run in this process, with one thread as the others have."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        listwise.train(recipes.load(arguments[3], arguments[4:]))
+    finally:
+        torch.set_num_threads(threads)
+
+
 def _environment(**more: str) -> dict[str, str]:
     return os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "TOKENIZERS_PARALLELISM": "false"} | more
 
@@ -76,7 +86,7 @@ def weights(out: Path) -> dict[str, torch.Tensor]:
 
 def test_two_processes_give_the_losses_and_weights_of_one(base, rows_file, tmp_path):
     fixed = ("listwise.lora_dropout=0.0", "listwise.max_steps=5")  # dropout draws differ between one process and two
-    run(command(base, rows_file, tmp_path / "one", *fixed, "listwise.rows_per_step=1", "listwise.gradient_accumulation=2"))
+    run_here(command(base, rows_file, tmp_path / "one", *fixed, "listwise.rows_per_step=1", "listwise.gradient_accumulation=2"))
     run(command(base, rows_file, tmp_path / "two", *fixed, "listwise.rows_per_step=1", "listwise.gradient_accumulation=1"), _two_processes())
     assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), abs=2e-3)
     one, two = weights(tmp_path / "one"), weights(tmp_path / "two")
@@ -87,7 +97,7 @@ def test_two_processes_give_the_losses_and_weights_of_one(base, rows_file, tmp_p
 
 def test_a_killed_run_goes_on_to_the_same_weights(base, rows_file, tmp_path):
     more = ("listwise.rows_per_step=1", "listwise.gradient_accumulation=1", "listwise.max_steps=20")
-    run(command(base, rows_file, tmp_path / "whole", *more))
+    run_here(command(base, rows_file, tmp_path / "whole", *more))
     cut = tmp_path / "cut"
     process = subprocess.Popen(
         [sys.executable, *command(base, rows_file, cut, *more)], env=_environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
@@ -101,7 +111,7 @@ def test_a_killed_run_goes_on_to_the_same_weights(base, rows_file, tmp_path):
     half = cut / "listwise" / "checkpoint-99"  # what a kill in the middle of saving leaves
     half.mkdir()
     (half / "adapter_model.safetensors").write_bytes(b"\x00\x01")
-    run(command(base, rows_file, cut, *more))
+    run_here(command(base, rows_file, cut, *more))
     first, second = weights(tmp_path / "whole"), weights(cut)
     assert all(torch.equal(first[name], second[name]) for name in first)
     assert losses(cut) == losses(tmp_path / "whole")
