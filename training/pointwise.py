@@ -48,9 +48,9 @@ class Groups(Dataset):
 class PointwiseTrainer(Trainer):
     """Trainer over groups: the hybrid loss, batches of like lengths, nDCG@10 on the dev groups instead of a dev loss."""
 
-    def __init__(self, *args: Any, weights: Weights, dev: Sequence[Group], encode: Any, pad_id: int, sampler: Buckets, **options: Any) -> None:
+    def __init__(self, *args: Any, weights: Weights, encode: Any, pad_id: int, sampler: Buckets, **options: Any) -> None:
         super().__init__(*args, **options)
-        self.weights, self.dev, self.encode, self.pad_id, self.sampler = weights, list(dev), encode, pad_id, sampler
+        self.weights, self.encode, self.pad_id, self.sampler = weights, encode, pad_id, sampler
         self.add_callback(EpochOf(sampler))
         self._parts: dict[str, list[float]] = {}
 
@@ -78,13 +78,13 @@ class PointwiseTrainer(Trainer):
 
     def evaluate(self, *args: Any, **options: Any) -> dict[str, float]:
         """nDCG@10 and RR@10 of the student over the dev groups, in per cent."""
-        if not self.dev:
+        if not self.eval_dataset:
             return {}
         start = time.perf_counter()
         self.model.eval()
         run, qrels = {}, {}
         with torch.inference_mode():
-            for group in self.dev:
+            for group in self.eval_dataset.groups:
                 scores = self._scores(group)
                 run[group.query_id] = dict(zip([c.id for c in group.passages], scores, strict=True))
                 qrels[group.query_id] = {c.id: c.label for c in group.passages}
@@ -160,10 +160,10 @@ def train(recipe: recipes.Recipe, *, resume: bool = True) -> Path:
         model=model,
         args=_arguments(recipe, folder),
         train_dataset=groups,
+        eval_dataset=Groups(list(read_groups(settings.dev))) if settings.dev else None,
         data_collator=lambda groups: collate(groups, encode, tokenizer.pad_token_id),
         processing_class=tokenizer,
         weights=weights,
-        dev=list(read_groups(settings.dev)) if settings.dev else [],
         encode=encode,
         pad_id=tokenizer.pad_token_id,
         sampler=Buckets(groups.lengths, settings.groups_per_step, settings.seed),
