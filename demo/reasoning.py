@@ -14,7 +14,7 @@ from demo.markup import esc, join, plural, reference, references, shorten
 
 STATUS_WORDS = {
     "complete": "the answer named every passage once",
-    "repaired": "the answer was incomplete; missing passages were put in order for it",
+    "repaired": "the answer left the form asked for, and its ranking was completed for it",
     "failed": "no ranking could be read from the answer; the order before it stands",
 }
 
