@@ -8,12 +8,13 @@ logits (FIRST, arXiv 2406.15657). A remote server gives text only: that is parse
 from __future__ import annotations
 
 import logging
+from collections.abc import Generator as Coroutine
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from dear import prompts
 from dear.decoding import constrained_chain, identifier_scores, stream_text
-from dear.engines import TextGenerator, TokenGenerator
+from dear.engines import Session, TextGenerator, TokenGenerator
 from dear.errors import BadInput
 from dear.explain import ground
 from dear.parse import parse
@@ -23,6 +24,7 @@ logger = logging.getLogger(__name__)
 
 MIN_PASSAGE_TOKENS = 16
 CHAIN_TOKENS = 8  # a generous bound on the tokens of " > [12]"
+PROMPT_CHUNK = 256  # tokens of a prompt read between two chances to stop, under a second on two CPU cores
 ANSWER_MARGIN = 16  # marker, end of text, and the template's own tokens after the answer
 
 
@@ -86,7 +88,7 @@ def prepare(query: str, passages: Sequence[Passage], generator: Generator, *, ma
 
 
 def rank(window: Window, generator: Generator, *, reasoning: bool = True, max_tokens: int = 320) -> Iterator[str | Ranked]:
-    """Yield the answer's text as it is written, then one `Ranked`. Closing the iterator stops the model within one token."""
+    """Yield the answer's text as it is written (pieces may be empty), then one `Ranked`. Closing the iterator stops the model within one token."""
     if isinstance(generator, TextGenerator):
         yield from _rank_text(window, generator, max_tokens)
     elif reasoning:
@@ -98,7 +100,7 @@ def rank(window: Window, generator: Generator, *, reasoning: bool = True, max_to
 def _rank_reasoning(window: Window, generator: TokenGenerator, max_tokens: int) -> Iterator[str | Ranked]:
     marker = prompts.FAMILIES[generator.info.prompt].marker
     ids = generator.encode(window.prompt)
-    session = generator.open(ids)
+    session = yield from _read_prompt(generator, ids)
     text = ""
     for piece in stream_text(generator, session, max_tokens=max_tokens, stop=marker):
         text += piece
@@ -119,10 +121,20 @@ def _rank_reasoning(window: Window, generator: TokenGenerator, max_tokens: int) 
     yield _ranked(window, text, tuple(order), "repaired" if repaired else "complete", cost)
 
 
+def _read_prompt(generator: TokenGenerator, ids: list[int]) -> Coroutine[str, None, Session]:
+    """A session that has read the prompt; an empty piece goes out after every chunk, so that closing stops a long prompt too."""
+    session = generator.open(ids[:PROMPT_CHUNK])
+    for start in range(PROMPT_CHUNK, len(ids), PROMPT_CHUNK):
+        session.logits()  # an engine may read lazily
+        yield ""
+        session.append(ids[start : start + PROMPT_CHUNK])
+    return session
+
+
 def _rank_fast(window: Window, generator: TokenGenerator) -> Iterator[str | Ranked]:
     marker = prompts.FAMILIES[generator.info.prompt].marker.lstrip()
     ids = generator.encode(window.prompt + marker)
-    session = generator.open(ids)
+    session = yield from _read_prompt(generator, ids)
     scores = identifier_scores(generator, session, len(window.passages))
     order = tuple(sorted(scores, key=lambda i: (-scores[i], i)))
     text = f"{marker} " + " > ".join(f"[{i}]" for i in order)

@@ -21,7 +21,7 @@ __all__ = ["TransformersGenerator", "TransformersScorer", "encode_pair"]
 
 logger = logging.getLogger(__name__)
 
-BATCH_TOKENS = {"cpu": 1024, "cuda": 16384}  # padded tokens a batch
+BATCH_TOKENS = {"cpu": 1_024, "cuda": 16384}  # padded tokens a batch
 YES, NO = "Yes", "No"
 
 
