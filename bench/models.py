@@ -53,7 +53,7 @@ def decode(rounds: int) -> dict[str, Any]:
 
 
 def score(rounds: int) -> dict[str, Any]:
-    """Pointwise scoring of 60 candidates: length-sorted batches against padding every pair to 228 as the reference does, and fp32 against bf16."""
+    """Pointwise scoring of 60 candidates: length-sorted batches against padding every pair to 228 as the reference does, in fp32 and bf16."""
     from dear.engines.choice import open_scorer
 
     query, passages = "why is the sky blue", _passages()[:60]

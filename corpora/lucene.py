@@ -98,10 +98,7 @@ class LuceneRetriever:
             parsed = _weighted_query(weights)
         words = self._words(_WORD.findall(query))
         words |= self._expansions(set(weights) - set(words), [passage.full_text for passage, _, _ in found[:10]])
-        return [
-            (passage, score, tuple(_terms(java["explainer"].explain(parsed, number).toString(), words)))
-            for passage, number, score in found
-        ]
+        return [(passage, score, tuple(_terms(java["explainer"].explain(parsed, number).toString(), words))) for passage, number, score in found]
 
     def _words(self, words: Iterable[str]) -> dict[str, str]:
         """Stem -> the word as written, the first one that has it."""

@@ -12,7 +12,6 @@ import numpy as np
 
 from dear.engines import Session, TokenGenerator
 
-
 LOOP = 3
 LOOP_CHARS = 2_000
 
