@@ -129,7 +129,13 @@ def test_report_says_what_was_done(tmp_path, monkeypatch):
     assert "CC BY-SA 4.0" in card
     assert "dev: nDCG@10 | 0.8123" in card
     assert str(tmp_path) not in card.replace("out/nano", "")
-    assert json.loads((folder / "data.json").read_text())["train"]["rows"] == 2
+    (described,) = json.loads((folder / "data.json").read_text())["files"]
+    assert described["rows"] == 2
+    report.add_scores(folder, {"noveleval": {"nDCG@10": 0.7}})
+    assert json.loads((folder / "scores.json").read_text()) == {"dev": {"nDCG@10": 0.8123}, "noveleval": {"nDCG@10": 0.7}}
+    again = (folder / "README.md").read_text()
+    assert "noveleval: nDCG@10 | 0.7" in again
+    assert again.replace("| noveleval: nDCG@10 | 0.7 |\n", "") == card
     assert json.loads((folder / "versions.json").read_text())["torch"] == torch.__version__
     with (folder / "losses.csv").open() as file:
         rows = list(csv.DictReader(file))
