@@ -15,14 +15,19 @@ NEW_TOKENS = 64
 
 
 def decode(rounds: int) -> dict[str, Any]:
-    """Greedy decoding after a listwise prompt of eight passages: onnx int4 against transformers fp32 and bitsandbytes NF4."""
+    """Greedy decoding after a listwise prompt of eight passages: onnx int4 and int8 against transformers fp32 and bitsandbytes NF4."""
     from dear import prompts
     from dear.engines.choice import open_generator
 
     passages = _passages()[:8]
     speeds: dict[str, list[float]] = {}
     prefill: dict[str, list[float]] = {}
-    kinds = {"onnx int4": ("onnx", "auto"), "transformers fp32": ("transformers", "fp32"), "transformers nf4": ("transformers", "nf4")}
+    kinds = {
+        "onnx int4": ("onnx", "int4"),
+        "onnx int8": ("onnx", "int8"),
+        "transformers fp32": ("transformers", "fp32"),
+        "transformers nf4": ("transformers", "nf4"),
+    }
     generators = {name: open_generator("dear-nano", engine=engine, precision=precision) for name, (engine, precision) in kinds.items()}
     messages = prompts.listwise("why is the sky blue", passages, "nano")
     for _ in range(rounds):
@@ -39,12 +44,13 @@ def decode(rounds: int) -> dict[str, Any]:
             end = time.perf_counter()
             prefill.setdefault(name, []).append((len(ids) - 1) / (middle - start))
             speeds.setdefault(name, []).append(NEW_TOKENS / (end - middle))
-    best = statistics.median(speeds["onnx int4"])
+    best = {kind: statistics.median(speeds[f"onnx {kind}"]) for kind in ("int4", "int8")}
     rows = [
         {
             "engine": name,
             "decode tokens/s": round(statistics.median(values), 1),
-            "onnx is faster by": round(best / statistics.median(values), 2),
+            "int4 is faster by": round(best["int4"] / statistics.median(values), 2),
+            "int8 is faster by": round(best["int8"] / statistics.median(values), 2),
             "prefill tokens/s": round(statistics.median(prefill[name])),
         }
         for name, values in speeds.items()

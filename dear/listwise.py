@@ -24,7 +24,6 @@ logger = logging.getLogger(__name__)
 
 MIN_PASSAGE_TOKENS = 16
 CHAIN_TOKENS = 8  # a generous bound on the tokens of " > [12]"
-PROMPT_CHUNK = 256  # tokens of a prompt read between two chances to stop, under a second on two CPU cores
 ANSWER_MARGIN = 16  # marker, end of text, and the template's own tokens after the answer
 
 
@@ -123,11 +122,9 @@ def _rank_reasoning(window: Window, generator: TokenGenerator, max_tokens: int) 
 
 def _read_prompt(generator: TokenGenerator, ids: list[int]) -> Coroutine[str, None, Session]:
     """A session that has read the prompt; an empty piece goes out after every chunk, so that closing stops a long prompt too."""
-    session = generator.open(ids[:PROMPT_CHUNK])
-    for start in range(PROMPT_CHUNK, len(ids), PROMPT_CHUNK):
-        session.logits()  # an engine may read lazily
+    session = generator.open(ids)
+    for _ in session.catch_up():
         yield ""
-        session.append(ids[start : start + PROMPT_CHUNK])
     return session
 
 

@@ -116,7 +116,7 @@ def report(recipe: Name, overrides: Overrides = None) -> None:
 def plan(
     recipe: Name,
     overrides: Overrides = None,
-    gpu: Annotated[str, typer.Option(help="h200, h100, a100, a100-40, l40s, a10g, l4, rtx4090 or cpu.")] = "h100",
+    gpu: Annotated[str, typer.Option(help="h200, h100, a100, a100-40, l40s, a10g, l4, rtx4090, cpu or cpu-bf16.")] = "h100",
     gpus: Annotated[int, typer.Option(min=1)] = 1,
     sharded: Annotated[bool, typer.Option(help="Weights split over the GPUs (FSDP, ZeRO-3).")] = False,
 ) -> None:

@@ -29,7 +29,7 @@ from training.saving import write_json
 logger = logging.getLogger(__name__)
 
 PACKAGES = ("torch", "transformers", "peft", "accelerate", "safetensors", "tokenizers", "bitsandbytes", "deepspeed", "numpy", "dear-rerank")
-CURVES, PICTURE, DEAR = "losses.csv", "losses.png", "dear.json"
+CURVES, PICTURE, DEAR, SCORES = "losses.csv", "losses.png", "dear.json", "scores.json"
 History = Sequence[Mapping[str, Any]]
 
 
@@ -55,13 +55,21 @@ def write_beside(
     recipes.save(recipe, folder)
     write_curves(folder, log_history)
     write_json(folder / "versions.json", versions())
-    write_json(folder / "data.json", {file.role: file.as_dict() for file in files})
-    write_json(folder / "scores.json", dict(metrics or {}))
+    write_json(folder / "data.json", {"files": [file.as_dict() for file in files], "licences": read_licences(recipe.data.folder)})
     write_json(folder / DEAR, card(recipe, stage))
-    licences = read_licences(recipe.data.folder)
-    (folder / "README.md").write_text(
-        model_card(recipe, stage, files, summary(log_history), dict(metrics or {}), versions(), licences), encoding="utf-8"
-    )
+    (folder / SCORES).unlink(missing_ok=True)
+    add_scores(folder, metrics or {})
+
+
+def add_scores(folder: Path | str, metrics: Mapping[str, Any]) -> None:
+    """Put measured scores (by set) beside weights that lie in `folder` already, keep those of other sets, and write the model card again."""
+    folder = Path(folder)
+    recipe, stage, data = recipes.load(folder / recipes.FILE), str(_read(folder / DEAR)["stage"]), _read(folder / "data.json")
+    files = [DataFile(**file) for file in data["files"]]
+    scores = (_read(folder / SCORES) if (folder / SCORES).is_file() else {}) | dict(metrics)
+    write_json(folder / SCORES, scores)
+    text = model_card(recipe, stage, files, summary(_read_curves(folder)), scores, _read(folder / "versions.json"), data["licences"])
+    (folder / "README.md").write_text(text, encoding="utf-8")
 
 
 def card(recipe: Recipe, stage: str) -> dict[str, Any]:
@@ -207,13 +215,20 @@ def find_run(folder: Path, stage: str) -> Run | None:
     """The run in `folder`: the newest trainer_state.json of its checkpoints, or the CSV a finished run left."""
     ended = (folder / "adapter_model.safetensors").is_file() and (folder / CURVES).is_file()
     if ended:
-        with (folder / CURVES).open(encoding="utf-8", newline="") as file:
-            rows = [{key: float(value) for key, value in row.items() if value} for row in csv.DictReader(file)]
-        return Run(stage, folder, tuple(rows), True)
+        return Run(stage, folder, tuple(_read_curves(folder)), True)
     states = sorted(folder.glob("checkpoint-*/trainer_state.json"), key=lambda path: int(path.parent.name.rpartition("-")[2]))
     if not states:
         return None
     return Run(stage, folder, tuple(json.loads(states[-1].read_text(encoding="utf-8"))["log_history"]), False)
+
+
+def _read_curves(folder: Path) -> list[dict[str, float]]:
+    with (folder / CURVES).open(encoding="utf-8", newline="") as file:
+        return [{key: float(value) for key, value in row.items() if value} for row in csv.DictReader(file)]
+
+
+def _read(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def table(runs: Iterable[Run]) -> str:

@@ -67,6 +67,10 @@ class Session(Protocol):
         """Read more tokens."""
         ...
 
+    def catch_up(self) -> Iterator[None]:
+        """Read what was appended so far, yielding between chunks so that a long prompt can be left; `logits` does the same at once."""
+        ...
+
     def rewind(self, length: int) -> None:
         """Forget everything after the first `length` tokens, keeping their cache."""
         ...

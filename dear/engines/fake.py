@@ -143,6 +143,10 @@ class FakeSession:
         time.sleep(self._owner.delay * len(ids))
         self._ids += [int(i) for i in ids]
 
+    def catch_up(self) -> Iterator[None]:
+        """Nothing is ever pending."""
+        return iter(())
+
     def rewind(self, length: int) -> None:
         """Forget everything after the first `length` tokens."""
         if not 0 <= length <= len(self._ids):

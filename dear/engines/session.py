@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -59,13 +59,28 @@ class LazySession(ABC):
             del self._ids[length:]
             self._logits = None
 
+    def catch_up(self) -> Iterator[None]:
+        """Read what was noted, yielding after every chunk: between two of them the session may be left."""
+        kept = min(common_prefix(self._cached, self._ids), len(self._ids) - 1)
+        if kept < self._whole and self._cached[kept:]:
+            self._whole = self._floor(kept)
+        self._cut(kept)
+        del self._cached[kept:]
+        while len(self._cached) < len(self._ids):
+            start = len(self._cached)
+            piece = self._ids[start : self._floor(start) + self.CHUNK]
+            self._read(piece)
+            self._cached += piece
+            yield
+
     def logits(self) -> np.ndarray:
         """Next-token logits, float32, shape (vocabulary,)."""
         if self._ended:
             raise EngineError("this session has ended: another one was opened on the same model, or the model was closed")
         if self._logits is None:
             try:
-                self._catch_up()
+                for _ in self.catch_up():
+                    pass
                 self._logits = self._last()
             except BaseException:
                 self._ended, self._cached = True, []  # the cache may hold half of a pass
@@ -79,18 +94,6 @@ class LazySession(ABC):
 
     def _floor(self, length: int) -> int:
         return length // self.CHUNK * self.CHUNK
-
-    def _catch_up(self) -> None:
-        kept = min(common_prefix(self._cached, self._ids), len(self._ids) - 1)
-        if kept < self._whole and self._cached[kept:]:
-            self._whole = self._floor(kept)
-        self._cut(kept)
-        del self._cached[kept:]
-        while len(self._cached) < len(self._ids):
-            start = len(self._cached)
-            piece = self._ids[start : self._floor(start) + self.CHUNK]
-            self._read(piece)
-            self._cached += piece
 
 
 def common_prefix(a: Sequence[int], b: Sequence[int]) -> int:

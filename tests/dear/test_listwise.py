@@ -47,6 +47,9 @@ class RandomSession:
         assert len(ids) > 0
         self.ids += ids
 
+    def catch_up(self):
+        yield
+
     def rewind(self, length):
         assert length <= len(self.ids)
         del self.ids[length:]

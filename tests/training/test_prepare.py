@@ -1,0 +1,61 @@
+"""From a folder of labelled data to the two files stage 1 trains on, with real BM25 and the real bi-encoder."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+
+import pytest
+
+from training import cot_files, recipes
+from training.cot import read_rows
+from training.groups import read_groups
+from training.prepare import mine_file, teach_file, teaching_groups
+
+THINGS = ("lighthouse", "windmill", "aqueduct", "observatory", "granary", "cathedral", "harbour", "foundry")
+
+
+@pytest.fixture
+def recipe(tmp_path) -> recipes.Recipe:
+    folder = tmp_path / "data" / "train" / "things"
+    folder.mkdir(parents=True)
+    texts = [f"The {thing} of Oldtown was finished in {1700 + i} by the builder {thing.title()}son." for i, thing in enumerate(THINGS)]
+    texts += [f"Visitors like the {thing} and its quiet garden in spring, when the crowds are small." for thing in THINGS]
+    write(folder / "corpus.jsonl.gz", [{"id": f"d{i}", "title": "", "text": text} for i, text in enumerate(texts)])
+    write(folder / "queries.jsonl.gz", [{"id": f"q{i}", "text": f"when was the {thing} of Oldtown finished"} for i, thing in enumerate(THINGS)])
+    (folder / "qrels.tsv").write_text("query-id\tcorpus-id\tscore\n" + "".join(f"q{i}\td{i}\t1\n" for i in range(len(THINGS))))
+    out = [f"{key}={tmp_path}/{name}" for key, name in (("mining.out", "g.jsonl.gz"), ("teacher.out", "t.jsonl.gz"), ("cot.groups", "t.jsonl.gz"))]
+    more = ["data.train={things: 0}", "data.text=[]", "data.test=[]", "data.teaching=false", "mining.overlap=1.0", "mining.size=4", "mining.ratio=10"]
+    return recipes.load(
+        "nano-cpu", [f"data.root={tmp_path}/data", *out, *more, f"cot.out={tmp_path}/c.jsonl", "cot.rows=0", "cot.quoted_rows=5", "cot.dev_rows=0"]
+    )
+
+
+def write(path: Path, rows: list[dict]) -> None:
+    with gzip.open(path, "wt", encoding="utf-8") as file:
+        file.writelines(json.dumps(row) + "\n" for row in rows)
+
+
+@pytest.mark.model
+def test_mine_then_teach_then_quote(recipe, monkeypatch):
+    monkeypatch.delenv("DEAR_DATA", raising=False)
+    assert mine_file(recipe) == len(THINGS)
+    mined = list(read_groups(recipe.mining.out))
+    assert all(sum(c.label for c in g.passages) == 1 and len(g.passages) > 4 for g in mined)
+    assert all(c.teacher is None for g in mined for c in g.passages)
+    report = teach_file(recipe)
+    groups = list(read_groups(recipe.teacher.out))
+    assert report.groups_lost == 0
+    assert all(len(g.passages) == 4 and all(c.teacher is not None for c in g.passages) for g in groups)
+    assert Path(recipe.teacher.out).with_name("t-report.json").is_file()
+    assert cot_files.make(recipe) == (5, 0)
+    assert all(row.source == "quoted/things" for row in read_rows(recipe.cot.out))
+    assert cot_files.check(recipe, recipe.cot.out).ok
+
+
+def test_teaching_groups_hold_the_whole_judged_topic():
+    groups = list(teaching_groups("train"))
+    assert len(groups) > 100
+    assert all(max(c.label for c in g.passages) == 3 and len(g.passages) >= 12 for g in groups)
+    assert not {g.query_id for g in groups} & {g.query_id for g in teaching_groups("test")}
