@@ -70,7 +70,10 @@ BAD = {
     "not utf-8": (lambda t, p: ("rerank", "sky", "--passages", write(t, b'{"id": "a", "text": "\xff"}\n')), "UTF-8"),
     "duplicate ids": (lambda t, p: ("rerank", "sky", "--passages", write(t, b'{"id": "a", "text": "x"}\n' * 2)), "'a'"),
     "no passages": (lambda t, p: ("rerank", "sky", "--passages", write(t, b"")), "no rows"),
-    "stride over window": (lambda t, p: ("rerank", "sky", "--passages", p, "--model", "fake", "--window", "5", "--stride", "9"), "stride 9 exceeds window 5"),
+    "stride over window": (
+        lambda t, p: ("rerank", "sky", "--passages", p, "--model", "fake", "--window", "5", "--stride", "9"),
+        "stride 9 exceeds window 5",
+    ),
     "bulk without out": (lambda t, p: ("rerank", "--requests", p), "--out"),
     "damaged recording": (lambda t, p: ("replay", p), "unknown event"),
 }

@@ -11,7 +11,14 @@ from dear.types import Evidence, Hit, Passage, Rationale, TermWeight
 texts = st.text(max_size=20)
 numbers = st.floats(allow_nan=False, allow_infinity=False)
 evidence = st.builds(
-    Evidence, texts, texts, st.sampled_from(["quoted", "lexical", "occlusion"]), st.integers(), st.integers(), st.booleans(), st.lists(st.integers()).map(tuple)
+    Evidence,
+    texts,
+    texts,
+    st.sampled_from(["quoted", "lexical", "occlusion"]),
+    st.integers(),
+    st.integers(),
+    st.booleans(),
+    st.lists(st.integers()).map(tuple),
 )
 hits = st.builds(
     Hit,

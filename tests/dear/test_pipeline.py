@@ -1,4 +1,5 @@
 import time
+from itertools import pairwise
 
 import pytest
 
@@ -46,7 +47,7 @@ def test_the_three_stages_arrive_in_order():
     for stage in ("retrieval", "pointwise", "listwise"):
         assert all(stage in hit.scores and stage in hit.ranks for hit in final)
     scores = [hit.scores["listwise"] for hit in final]
-    assert all(a > b for a, b in zip(scores, scores[1:], strict=False))
+    assert all(a > b for a, b in pairwise(scores))
     metrics = next(e for e in events if isinstance(e, ev.Metrics))
     assert set(metrics.stages) == {"retrieval", "pointwise", "listwise"}
     assert metrics.unjudged["retrieval"] == 5

@@ -83,7 +83,7 @@ def test_a_bulk_run_that_was_cut_ends_as_an_uninterrupted_one(tmp_path, name, cu
 
 def test_shards_split_the_queries_without_rest_or_overlap(tmp_path):
     done = [list(rerank_file(requests(20, 1), reranker(), tmp_path / f"{i}.jsonl", shard=Shard(i, 3), tag="t")) for i in (1, 2, 3)]
-    assert sorted(sum(done, [])) == sorted(f"q{i}" for i in range(20))
+    assert sorted(id for ids in done for id in ids) == sorted(f"q{i}" for i in range(20))
     assert all(done)
 
 
