@@ -79,9 +79,15 @@ def test_the_page_is_up_long_before_gradio_and_hands_over(tmp_path):
             time.sleep(0.05)
         assert list(seen) == ["stand-in", "gradio"], (seen, process.poll())
         assert get(url + "config")[0] == 200
+        said = []
+        for line in process.stdout:  # it is said just after the port answers
+            said.append(line)
+            if "the page is ready after" in line:
+                break
     finally:
         process.terminate()
-        output = process.communicate(timeout=15)[0]
+        rest = process.communicate(timeout=15)[0]
+    output = "".join(said) + rest
     assert "is up and says what is loading" in output
     assert "the page is ready after" in output
     assert "Traceback" not in output
