@@ -48,6 +48,8 @@ class Groups(Dataset):
 class PointwiseTrainer(Trainer):
     """Trainer over groups: the hybrid loss, batches of like lengths, nDCG@10 on the dev groups instead of a dev loss."""
 
+    loss_is_scaled_for_ga = False  # the loss is a mean over groups; the Trainer divides it by the accumulation steps
+
     def __init__(self, *args: Any, weights: Weights, encode: Any, pad_id: int, sampler: Buckets, **options: Any) -> None:
         super().__init__(*args, **options)
         self.weights, self.encode, self.pad_id, self.sampler = weights, encode, pad_id, sampler
