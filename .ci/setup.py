@@ -18,6 +18,7 @@ VENV = os.path.join(ROOT, ".venv")
 PYTHON = os.path.join(VENV, "Scripts" if os.name == "nt" else "bin", "python")
 CPU_TORCH = "https://download.pytorch.org/whl/cpu"
 NEED_GB = 5.0
+APP_LISTS = ["requirements.txt", "requirements-nodeps.txt"]
 REMEDIES = [
     (("No space left on device", "Errno 28"), f"the disk is full: free {NEED_GB:.0f} GB and run the same command again"),
     (
@@ -135,11 +136,12 @@ def install_chromium():
 
 
 def main():
+    """Make or complete .venv; does nothing when the requirement files have not changed since."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--dev", action="store_true", help="also what the tests need")
     options = parser.parse_args()
     check_machine()
-    lists = ["requirements.txt", "requirements-nodeps.txt"] + (["requirements-dev.txt"] if options.dev else [])
+    lists = APP_LISTS + (["requirements-dev.txt"] if options.dev else [])
     stamp_file = os.path.join(VENV, ".dear-dev" if options.dev else ".dear-app")
     stamp = stamp_of(lists)
     if os.path.exists(PYTHON) and os.path.exists(stamp_file) and open(stamp_file).read() == stamp:
@@ -155,6 +157,9 @@ def main():
         install_chromium()
     with open(stamp_file, "w") as file:
         file.write(stamp)
+    if options.dev:  # what the tests need includes what the app needs
+        with open(os.path.join(VENV, ".dear-app"), "w") as file:
+            file.write(stamp_of(APP_LISTS))
     say("ready")
 
 
