@@ -10,15 +10,18 @@ from typing import Any
 
 import gradio as gr
 
-from demo import limits, theme
+from demo import limits, render, theme
 from demo.resources import Resources
 from demo.tabs import explain
+from demo.tabs.widgets import plain
 
 
 def build_demo(resources: Resources) -> gr.Blocks:
     """The page over these resources; starts nothing and loads nothing."""
     with gr.Blocks(title="DeAR: reranking you can read", analytics_enabled=False, fill_width=True) as demo, gr.Column(elem_classes="dear-page"):
-        explain.build(resources, demo)
+        header = gr.HTML(render.header(resources.chips()), **plain())
+        with gr.Tabs(elem_classes="dear-tabs"), gr.Tab("Explain", id="explain"), gr.Column(elem_classes="dear-page"):
+            explain.build(resources, demo, header)
     return demo.queue(max_size=limits.QUEUE_SIZE, api_open=False)
 
 

@@ -9,6 +9,8 @@
 
   const target = (event, selector) => (event.target instanceof Element ? event.target.closest(selector) : null);
 
+  const shown = (selector) => [...document.querySelectorAll(selector)].find((element) => element.offsetParent); // in the open tab
+
   function hot(number) {
     for (const element of document.querySelectorAll(".hot")) element.classList.remove("hot");
     if (number) for (const element of document.querySelectorAll(`[data-d="${number}"]`)) element.classList.add("hot");
@@ -48,11 +50,10 @@
   document.addEventListener("keydown", (event) => {
     const field = event.target instanceof Element && event.target.matches("input, textarea, select, [contenteditable]");
     if (event.key === "/" && !field && !event.ctrlKey && !event.metaKey && !event.altKey) {
-      const query = document.querySelector(".dear-query textarea, .dear-query input");
+      const query = shown(".dear-query textarea, .dear-query input");
       if (query) { event.preventDefault(); query.focus(); query.select(); }
     } else if (event.key === "Escape" && !document.querySelector(":popover-open")) {
-      const stop = document.querySelector("button.dear-stop");
-      if (stop && stop.offsetParent) stop.click();
+      shown("button.dear-stop")?.click();
     } else if ((event.key === "Enter" || event.key === " ") && target(event, ".slope .track")) {
       event.preventDefault();
       show(target(event, ".slope .track").dataset.d);

@@ -16,11 +16,11 @@ from demo.limits import RETRIEVERS, Request, check
 from demo.render import Panels, panels
 from demo.resources import Resources, needs_gpu, short_name
 from demo.session import Ticket, Tickets, candidates, explain
+from demo.tabs.widgets import QUIET, choice, plain, query_field, run_buttons, session_of, slider
 
 logger = logging.getLogger(__name__)
 
 EXAMPLES = 4
-QUIET = {"show_progress": "hidden", "api_visibility": "private"}
 BUSY = "Too many people are waiting for the model. The candidates are here; press Rank again in a minute for the rest."
 COPY_LINK = """(q, c, r, k, d, w, s, m, t) => {
   const p = new URLSearchParams(location.search);
@@ -46,14 +46,14 @@ class ExplainTab:
         try:
             asked = self._check((query, corpus, retriever, k, depth, window, stride, model, reasoning))
         except DearError as error:
-            return (None, render.alert(str(error)), *_buttons(running=False), *[gr.skip()] * len(Panels.__slots__))
-        ticket = self.tickets.open(_session(request))
+            return (None, render.alert(str(error)), *run_buttons(running=False), *[gr.skip()] * len(Panels.__slots__))
+        ticket = self.tickets.open(session_of(request))
         try:
             view = candidates(self.resources, asked)
         except Exception:
             logger.warning("candidates failed", exc_info=True)
             view = failed(View(query=asked.query), "retrieval", "Retrieval broke off. The server goes on: try again, or choose another retriever.")
-        return (ticket.id, "", *_buttons(running=True), *panels(view).values())
+        return (ticket.id, "", *run_buttons(running=True), *panels(view).values())
 
     def run(
         self,
@@ -71,9 +71,9 @@ class ExplainTab:
     ) -> Iterator[tuple[Any, ...]]:
         """The run that `begin` gave the ticket for, as panels; only what changed is sent."""
         values = (query, corpus, retriever, k, depth, window, stride, model, reasoning)
-        ticket = self.tickets.find(_session(request), ticket_id)
+        ticket = self.tickets.find(session_of(request), ticket_id)
         if ticket is None:
-            yield (gr.skip(), gr.skip(), *_buttons(running=False), *[gr.skip()] * len(Panels.__slots__))
+            yield (gr.skip(), gr.skip(), *run_buttons(running=False), *[gr.skip()] * len(Panels.__slots__))
             return
         shown: tuple[str, ...] = ()
         model_used = model if model in self.resources.models else None
@@ -82,14 +82,14 @@ class ExplainTab:
                 about = (render.header(self.resources.chips(model_used)), render.engines(self.resources.engines(model_used)))
                 new = (*about, *panels(view).values())
                 changed = _changed(new, shown)
-                yield (*changed[:2], *_buttons(running=view.busy), *changed[2:])
+                yield (*changed[:2], *run_buttons(running=view.busy), *changed[2:])
                 shown = new
         finally:
             ticket.end()
 
     def stop(self, request: gr.Request) -> None:
         """End the visitor's run; the run itself shows what is left of it."""
-        self.tickets.stop(_session(request))
+        self.tickets.stop(session_of(request))
 
     def tick(self) -> tuple[Any, ...]:
         """What is loading, until all is there."""
@@ -177,19 +177,18 @@ class ExplainTab:
         return check(*values, corpora=self.resources.corpora, models=self.resources.models)
 
 
-def build(resources: Resources, demo: gr.Blocks) -> ExplainTab:
-    """Add the tab's components and events to the open Blocks."""
+def build(resources: Resources, demo: gr.Blocks, header: gr.HTML) -> ExplainTab:
+    """Add the tab's components and events to the open Blocks; `header` says what is running."""
     tab = ExplainTab(resources, Tickets())
-    header = gr.HTML(render.header(resources.chips()), **_plain())
     with gr.Row(elem_classes="dear-ask"):
-        query = gr.Textbox(label="Query", placeholder="Ask a question…", max_lines=1, elem_classes="dear-query", container=False, **_field())
+        query = gr.Textbox(label="Query", placeholder="Ask a question…", max_lines=1, elem_classes="dear-query", container=False, **query_field())
         go = gr.Button("Rank", elem_classes="dear-go", min_width=104, scale=0)
         stop = gr.Button("Stop", elem_classes="dear-stop", min_width=104, scale=0, visible=False)
-    alert = gr.HTML("", **_plain("hide-empty"))
+    alert = gr.HTML("", **plain("hide-empty"))
     with gr.Row(elem_classes="dear-examples"):
         examples = [gr.Button("", elem_classes="dear-example", visible=False, size="sm", min_width=0, scale=0) for _ in range(EXAMPLES)]
     settings, accordion, why = _settings(resources)
-    loading = gr.HTML(render.loading((p.title, p.state, p.detail) for p in resources.parts()), **_plain("hide-empty"))
+    loading = gr.HTML(render.loading((p.title, p.state, p.detail) for p in resources.parts()), **plain("hide-empty"))
     outputs = _columns()
     timer = gr.Timer(1.0)
     ticket = gr.State(None)
@@ -203,7 +202,7 @@ def build(resources: Resources, demo: gr.Blocks) -> ExplainTab:
         begun = event(tab.begin, asked, begin_out, queue=False, trigger_mode="multiple", **QUIET)
         begun.then(None, asked, None, js=COPY_LINK, **QUIET)
         ran = begun.then(tab.run, [ticket, *asked], run_out, concurrency_id="model", concurrency_limit=1, trigger_mode="multiple", **QUIET)
-        ran.failure(lambda: (render.alert(BUSY), *_buttons(running=False)), None, [alert, go, stop], queue=False, **QUIET)
+        ran.failure(lambda: (render.alert(BUSY), *run_buttons(running=False)), None, [alert, go, stop], queue=False, **QUIET)
 
     chain(lambda *args, **kwargs: gr.on([go.click, query.submit], *args, **kwargs))
     for button in examples:
@@ -223,17 +222,17 @@ def _settings(resources: Resources) -> tuple[list[Any], gr.Accordion, gr.HTML]:
     models = [(f"{name} · needs a GPU and the hub" if needs_gpu(name) else name, name) for name in resources.models]
     with gr.Accordion(_label(usual), open=False, elem_classes="dear-settings") as accordion, gr.Row(elem_classes="dear-fields"):
         fields = [
-            _choice("Corpus", "What is searched", [(short_name(name), name) for name in resources.corpora], usual.corpus),
-            _choice("Retriever", "How candidates are found", [(label, kind) for kind, label in RETRIEVERS.items()], usual.retriever),
-            _slider("Candidates", "How many are retrieved and scored one by one", limits.CANDIDATES),
-            _slider("Listwise depth", "How many of the best are read side by side", limits.DEPTH),
-            _slider("Window", "How many the model reads at once", limits.WINDOW),
-            _slider("Stride", "How far the window moves towards the top", limits.STRIDE),
-            _choice("Model", "dear-nano comes with the page", models, usual.model),
+            choice("Corpus", "What is searched", [(short_name(name), name) for name in resources.corpora], usual.corpus),
+            choice("Retriever", "How candidates are found", [(label, kind) for kind, label in RETRIEVERS.items()], usual.retriever),
+            slider("Candidates", "How many are retrieved and scored one by one", limits.CANDIDATES),
+            slider("Listwise depth", "How many of the best are read side by side", limits.DEPTH),
+            slider("Window", "How many the model reads at once", limits.WINDOW),
+            slider("Stride", "How far the window moves towards the top", limits.STRIDE),
+            choice("Model", "dear-nano comes with the page", models, usual.model),
             gr.Checkbox(True, label="Reasoning", info="Off is the fast mode: identifiers ordered by their logits, nothing written"),
         ]
     with accordion:
-        why = gr.HTML(render.engines(resources.engines()), **_plain("hide-empty"))
+        why = gr.HTML(render.engines(resources.engines()), **plain("hide-empty"))
     return fields, accordion, why
 
 
@@ -241,48 +240,22 @@ def _label(asked: Request) -> str:
     return f"Settings: {asked.summary(short_name(asked.corpus))}"
 
 
-def _choice(label: str, info: str, choices: list[tuple[str, str]], usual: str) -> gr.Dropdown:
-    return gr.Dropdown(choices, value=usual, label=label, info=info, filterable=False)
-
-
-def _slider(label: str, info: str, bounds: tuple[int, int, int]) -> gr.Slider:
-    least, most, usual = bounds
-    return gr.Slider(least, most, value=usual, step=1, label=label, info=info, buttons=[])
-
-
 def _columns() -> list[gr.HTML]:
     """The panels, in the order of `Panels`."""
-    rail, notes = gr.HTML(render.welcome(), **_plain("hide-empty")), gr.HTML("", **_plain("hide-empty"))
+    rail, notes = gr.HTML(render.welcome(), **plain("hide-empty")), gr.HTML("", **plain("hide-empty"))
     with gr.Row(elem_classes="dear-columns"):
         with gr.Column(elem_classes="dear-column", elem_id="dear-candidates", min_width=320):
-            cards = gr.HTML("", **_plain())
+            cards = gr.HTML("", **plain())
         with gr.Column(elem_classes="dear-column dear-follow", elem_id="dear-moved", min_width=320):
-            graph = gr.HTML("", **_plain())
+            graph = gr.HTML("", **plain())
         with gr.Column(elem_classes="dear-column dear-follow", elem_id="dear-reasoning", min_width=320):
-            progress, live, written = gr.HTML("", **_plain()), gr.HTML("", **_plain("hide-empty")), gr.HTML("", **_plain("hide-empty"))
-    report = gr.HTML("", **_plain("hide-empty"))
-    status = gr.HTML(render.status(View()), **_plain())
+            progress, live, written = gr.HTML("", **plain()), gr.HTML("", **plain("hide-empty")), gr.HTML("", **plain("hide-empty"))
+    report = gr.HTML("", **plain("hide-empty"))
+    status = gr.HTML(render.status(View()), **plain())
     return [rail, notes, cards, graph, progress, live, written, report, status]
-
-
-def _plain(*classes: str) -> dict[str, Any]:
-    """Options of every HTML panel: the default template, none of Gradio's prose styles, no script of its own."""
-    return {"apply_default_css": False, "js_on_load": None, "elem_classes": ["dear-redrawn", *classes]}
-
-
-def _field() -> dict[str, Any]:
-    return {"lines": 1, "scale": 1, "html_attributes": gr.InputHTMLAttributes(autocomplete="off", spellcheck=True, enterkeyhint="search")}
-
-
-def _buttons(*, running: bool) -> tuple[Any, Any]:
-    return gr.Button(visible=not running), gr.Button(visible=running)
 
 
 def _changed(new: tuple[str, ...], old: tuple[str, ...]) -> tuple[Any, ...]:
     if len(new) != len(old):
         return new
     return tuple(value if value != before else gr.skip() for value, before in zip(new, old, strict=True))
-
-
-def _session(request: gr.Request) -> str:
-    return str(getattr(request, "session_hash", None) or f"no-session:{id(request)}")

@@ -1,0 +1,1 @@
+// Learn, Compare, My data: what needs no server.
