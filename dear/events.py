@@ -88,10 +88,14 @@ class Notice:
 
 @dataclass(frozen=True, slots=True)
 class Metrics:
-    """Effectiveness per stage, e.g. {"retrieval": {"nDCG@10": 0.61}}, and the number of unjudged hits in the top 10."""
+    """Effectiveness per stage, e.g. {"retrieval": {"nDCG@10": 0.61}}, and the number of unjudged hits in the top 10.
+
+    `judgments` are the query's own grades (passage id -> grade), so that a recorded run can show how a measure adds up.
+    """
 
     stages: Mapping[str, Mapping[str, float]]
     unjudged: Mapping[str, int] = field(default_factory=dict)
+    judgments: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

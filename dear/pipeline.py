@@ -186,7 +186,8 @@ class Pipeline:
             stages = [stage for stage in STAGES if all(stage in hit.ranks for hit in hits)]
             orders = {stage: [hit.id for hit in sorted(hits, key=lambda hit, stage=stage: hit.ranks[stage])] for stage in stages}
             values = {stage: measure(ids, judgments) for stage, ids in orders.items()}
-            yield ev.Metrics(values, {stage: unjudged(ids, judgments) for stage, ids in orders.items()})
+            missing = {stage: unjudged(ids, judgments) for stage, ids in orders.items()}
+            yield ev.Metrics(values, missing, {id: int(grade) for id, grade in judgments.items()})
         except (DearError, ImportError) as error:
             yield ev.Failed("metrics", str(error))
 

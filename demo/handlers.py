@@ -203,7 +203,7 @@ def _notice(view: View, event: ev.Notice) -> View:
 
 
 def _metrics(view: View, event: ev.Metrics) -> View:
-    return replace(view, metrics=event)
+    return replace(view, metrics=event, judgments=view.judgments or event.judgments)
 
 
 def _timing(view: View, event: ev.Timing) -> View:

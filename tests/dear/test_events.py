@@ -42,7 +42,12 @@ anything = st.one_of(
     st.builds(ev.Token, texts),
     st.builds(ev.WindowEnd, ids, st.sampled_from(["complete", "repaired", "failed"]), rationales, st.integers()),
     st.builds(ev.Notice, texts, texts),
-    st.builds(ev.Metrics, st.dictionaries(texts, st.dictionaries(texts, numbers)), st.dictionaries(texts, st.integers())),
+    st.builds(
+        ev.Metrics,
+        st.dictionaries(texts, st.dictionaries(texts, numbers)),
+        st.dictionaries(texts, st.integers()),
+        st.dictionaries(texts, st.integers()),
+    ),
     st.builds(ev.Timing, st.dictionaries(texts, st.builds(ev.StageTime, numbers, st.integers(), st.integers()))),
     st.builds(ev.Failed, texts, texts),
     st.builds(ev.Final, many),
