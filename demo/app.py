@@ -12,16 +12,21 @@ import gradio as gr
 
 from demo import limits, render, theme
 from demo.resources import Resources
-from demo.tabs import explain
+from demo.tabs import explain, mydata
 from demo.tabs.widgets import plain
+from demo.uploads import Uploads
 
 
 def build_demo(resources: Resources) -> gr.Blocks:
     """The page over these resources; starts nothing and loads nothing."""
     with gr.Blocks(title="DeAR: reranking you can read", analytics_enabled=False, fill_width=True) as demo, gr.Column(elem_classes="dear-page"):
         header = gr.HTML(render.header(resources.chips()), **plain())
-        with gr.Tabs(elem_classes="dear-tabs"), gr.Tab("Explain", id="explain"), gr.Column(elem_classes="dear-page"):
-            explain.build(resources, demo, header)
+        uploads = Uploads(resources)
+        with gr.Tabs(elem_classes="dear-tabs") as tabs:
+            with gr.Tab("Explain", id="explain"), gr.Column(elem_classes="dear-page"):
+                fields = [explain.build(resources, uploads, demo, header)]
+            with gr.Tab("My data", id="mydata") as mine, gr.Column(elem_classes="dear-page"):
+                mydata.build(resources, uploads, demo, tabs, mine, fields)
     return demo.queue(max_size=limits.QUEUE_SIZE, api_open=False)
 
 

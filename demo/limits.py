@@ -23,7 +23,7 @@ QUEUE_SIZE = 8
 DEADLINE_S = 300.0
 UPDATE_S = 0.1  # at most ten updates a second
 HEARTBEAT_S = 0.5
-MAX_BODY = "64kb"  # the page uploads nothing yet
+MAX_BODY = "3mb"  # of an upload; over 2 MB `demo.uploads` says why it is refused
 
 _NAME = re.compile(r"[\w.:/+@ -]{1,120}")
 

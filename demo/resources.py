@@ -51,6 +51,7 @@ class _Job:
     value: Any = None
     error: Exception | None = None
     shown: bool = True
+    private: bool = False  # one visitor's: never listed
 
 
 @dataclass
@@ -115,10 +116,26 @@ class Resources:
         job = self._job(key)
         return Part(key, job.title, job.state, _doing(job))
 
+    def add_private(self, name: str, corpus: Any) -> None:
+        """Take in a corpus that only somebody who knows its name can ask for; what happens to it is listed for nobody."""
+        self._jobs[f"corpus:{name}"] = _Job(f"corpus:{name}", "Your passages", lambda tell: corpus, state="ready", value=corpus, private=True)
+        for kind in RETRIEVERS:
+            title = "Embeddings of your passages" if kind == "dense" else "Index of your passages"
+            key = f"retriever:{name}:{kind}"
+            self._jobs[key] = _Job(key, title, lambda tell, kind=kind: self._retriever(name, kind, tell), private=True)
+
+    def drop_private(self, name: str) -> None:
+        """Forget such a corpus, free its index and delete it; runs on it end with an error."""
+        job = self._jobs.pop(f"corpus:{name}", None)
+        for kind in RETRIEVERS:
+            self._jobs.pop(f"retriever:{name}:{kind}", None)
+        if job:
+            job.value.close()
+
     def parts(self) -> tuple[Part, ...]:
-        """The parts that a start loads, and whatever else is loading or has failed."""
-        keys = [key for key, job in list(self._jobs.items()) if not key.startswith("corpus:") or job.state == "failed"]
-        return tuple(self.part(key) for key in keys if self._jobs[key].shown or self._jobs[key].state in ("loading", "failed"))
+        """The parts that a start loads, and whatever else is loading or has failed; nothing private."""
+        jobs = [job for key, job in list(self._jobs.items()) if not job.private and (not key.startswith("corpus:") or job.state == "failed")]
+        return tuple(self.part(job.key) for job in jobs if job.shown or job.state in ("loading", "failed"))
 
     def chips(self, model: str | None = None) -> tuple[tuple[str, str], ...]:
         """What is running as (stage, label); one entry without a stage where both stages say the same."""
@@ -154,7 +171,9 @@ class Resources:
             self._load(key)
 
     def _load(self, key: str) -> None:
-        job = self._jobs[key]
+        job = self._jobs.get(key)  # what was private may be gone by now
+        if job is None:
+            return
         with self._lock:
             if job.state != "waiting":
                 return

@@ -17,6 +17,7 @@ from demo.render import Panels, panels
 from demo.resources import Resources, needs_gpu, short_name
 from demo.session import Ticket, Tickets, candidates, explain
 from demo.tabs.widgets import QUIET, choice, plain, query_field, run_buttons, session_of, slider
+from demo.uploads import MINE, Uploads
 
 logger = logging.getLogger(__name__)
 
@@ -37,6 +38,7 @@ class ExplainTab:
 
     resources: Resources
     tickets: Tickets
+    uploads: Uploads
 
     # Gradio finds the request by its annotation among the plain parameters, so these are spelled out.
     def begin(
@@ -44,7 +46,8 @@ class ExplainTab:
     ) -> tuple[Any, ...]:
         """Check the question and show its candidates; returns the ticket for `run`, or None with what is wrong."""
         try:
-            asked = self._check((query, corpus, retriever, k, depth, window, stride, model, reasoning))
+            values = (query, corpus, retriever, k, depth, window, stride, model, reasoning)
+            asked = self.uploads.scoped(self._check(values), session_of(request))
         except DearError as error:
             return (None, render.alert(str(error)), *run_buttons(running=False), *[gr.skip()] * len(Panels.__slots__))
         ticket = self.tickets.open(session_of(request))
@@ -78,7 +81,7 @@ class ExplainTab:
         shown: tuple[str, ...] = ()
         model_used = model if model in self.resources.models else None
         try:
-            for view in self._views(values, ticket):
+            for view in self._views(values, ticket, request):
                 about = (render.header(self.resources.chips(model_used)), render.engines(self.resources.engines(model_used)))
                 new = (*about, *panels(view).values())
                 changed = _changed(new, shown)
@@ -164,9 +167,10 @@ class ExplainTab:
         query = given.get("q", "")[: 10 * limits.MAX_QUERY_CHARS]
         return replace(asked, query=query, reasoning=given.get("reasoning", "on") != "off"), wrong
 
-    def _views(self, values: tuple[Any, ...], ticket: Ticket) -> Iterator[View]:
+    def _views(self, values: tuple[Any, ...], ticket: Ticket, request: gr.Request) -> Iterator[View]:
         try:
-            yield from explain(self.resources, self._check(values), ticket)
+            asked = self.uploads.scoped(self._check(values), session_of(request))
+            yield from explain(self.resources, asked, ticket)
         except DearError as error:
             yield failed(View(), "run", str(error))
         except Exception:
@@ -174,12 +178,12 @@ class ExplainTab:
             yield failed(View(), "run", "The run broke off. The server goes on: try again, or choose another model.")
 
     def _check(self, values: tuple[Any, ...]) -> Request:
-        return check(*values, corpora=self.resources.corpora, models=self.resources.models)
+        return check(*values, corpora=(*self.resources.corpora, MINE), models=self.resources.models)
 
 
-def build(resources: Resources, demo: gr.Blocks, header: gr.HTML) -> ExplainTab:
-    """Add the tab's components and events to the open Blocks; `header` says what is running."""
-    tab = ExplainTab(resources, Tickets())
+def build(resources: Resources, uploads: Uploads, demo: gr.Blocks, header: gr.HTML) -> gr.Dropdown:
+    """Add the tab's components and events to the open Blocks and return the choice of corpus; `header` says what is running."""
+    tab = ExplainTab(resources, Tickets(), uploads)
     with gr.Row(elem_classes="dear-ask"):
         query = gr.Textbox(label="Query", placeholder="Ask a question…", max_lines=1, elem_classes="dear-query", container=False, **query_field())
         go = gr.Button("Rank", elem_classes="dear-go", min_width=104, scale=0)
@@ -213,8 +217,9 @@ def build(resources: Resources, demo: gr.Blocks, header: gr.HTML) -> ExplainTab:
     # `input`, not `change`: a link changes several settings at once and writes the label itself.
     gr.on([field.input for field in settings], tab.summary, settings, accordion, queue=False, trigger_mode="always_last", **QUIET)
     settings[0].change(tab.examples, settings[0], examples, queue=False, **QUIET)
+    settings[0].change(tab.summary, settings, accordion, queue=False, **QUIET)  # an upload sets it too
     demo.load(tab.link, None, [*asked, accordion, alert, header, why, loading, timer, *examples], queue=False, **QUIET)
-    return tab
+    return settings[0]
 
 
 def _settings(resources: Resources) -> tuple[list[Any], gr.Accordion, gr.HTML]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from uuid import uuid4
 
 import gradio as gr
 
@@ -37,4 +38,4 @@ def run_buttons(*, running: bool) -> tuple[Any, Any]:
 
 def session_of(request: gr.Request) -> str:
     """The visitor's session; a call from outside the page gets one of its own, which nobody shares."""
-    return str(getattr(request, "session_hash", None) or f"no-session:{id(request)}")
+    return str(getattr(request, "session_hash", None) or f"no-session:{uuid4().hex}")
