@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from dear.engines import Session, TokenGenerator
 
 LOOP = 3
 LOOP_CHARS = 2_000
+CHOICES = 1_024  # tokens a guide may turn down before it is overruled
 
 
 @dataclass
@@ -40,16 +42,23 @@ def identifier_tokens(generator: TokenGenerator, n: int) -> dict[int, list[int]]
     return {i: generator.encode(f" [{i}]") for i in range(1, n + 1)}
 
 
-def stream_text(generator: TokenGenerator, session: Session, *, max_tokens: int, stop: str) -> Iterator[str]:
+class Guide(Protocol):
+    """Says what may be written next; `dear.quoting.Citations` is one."""
+
+    def allows(self, written: str, piece: str) -> bool: ...
+
+
+def stream_text(generator: TokenGenerator, session: Session, *, max_tokens: int, stop: str, guide: Guide | None = None) -> Iterator[str]:
     """Yield the greedy continuation piece by piece until end of text, `max_tokens`, or the text holds `stop` (yielded too).
 
-    A piece is held back while it ends in an incomplete character. Greedy decoding that has begun to go in circles never
-    leaves them, so the same line `LOOP` times in a row ends the text too.
+    With a `guide` each token is the likeliest one it allows, among the `CHOICES` likeliest. A piece is held back while it ends in
+    an incomplete character. Greedy decoding that has begun to go in circles never leaves them, so the same line `LOOP` times in
+    a row ends the text too.
     """
     ids: list[int] = []
     sent = ""
     for _ in range(max_tokens):
-        token = int(np.argmax(session.logits()))
+        token = _next(generator, session.logits(), ids, guide)
         if token in generator.eos_ids:
             return
         ids.append(token)
@@ -62,6 +71,25 @@ def stream_text(generator: TokenGenerator, session: Session, *, max_tokens: int,
             sent = text
         if stop in text or loops(text):
             return
+
+
+def _next(generator: TokenGenerator, logits: np.ndarray, ids: list[int], guide: Guide | None) -> int:
+    """The likeliest token, or the likeliest that the guide allows; where it allows none of `CHOICES`, the likeliest after all."""
+    first = int(np.argmax(logits))
+    if guide is None:
+        return first
+    tail = ids[-4:]  # what a tokenizer may need to see to write a token's space
+    written, known = generator.decode(ids), generator.decode(tail)
+    for token in _likeliest(logits):
+        if (token in generator.eos_ids and guide.allows(written, "\n")) or guide.allows(written, generator.decode([*tail, token])[len(known) :]):
+            return token
+    return first
+
+
+def _likeliest(logits: np.ndarray) -> Iterator[int]:
+    yield int(np.argmax(logits))
+    some = np.argpartition(-logits, min(CHOICES, len(logits) - 1))[:CHOICES]
+    yield from (int(token) for token in some[np.argsort(-logits[some], kind="stable")])
 
 
 def loops(text: str) -> bool:

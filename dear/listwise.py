@@ -1,8 +1,9 @@
 """Stage 2: one window of passages in, reasoning and a permutation out, streamed.
 
-Reasoning mode writes freely up to the ranking marker; from there the decoder may only name identifiers not used yet, so
-the result is a permutation by construction. Fast mode writes no reasoning: one prefill, identifiers ordered by their
-logits (FIRST, arXiv 2406.15657). A remote server gives text only: that is parsed and, if need be, repaired.
+Reasoning mode writes up to the ranking marker, its quotes held to the cited passage's words (`dear.quoting`); from there the
+decoder may only name identifiers not used yet, so the result is a permutation by construction. Fast mode writes no reasoning:
+one prefill, identifiers ordered by their logits (FIRST, arXiv 2406.15657). A remote server gives text only: that is parsed and,
+if need be, repaired.
 """
 
 from __future__ import annotations
@@ -13,11 +14,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from dear import prompts
-from dear.decoding import constrained_chain, identifier_scores, stream_text
+from dear.decoding import Guide, constrained_chain, identifier_scores, stream_text
 from dear.engines import Session, TextGenerator, TokenGenerator
 from dear.errors import BadInput
 from dear.explain import ground
 from dear.parse import parse
+from dear.quoting import Citations
 from dear.types import Passage, Rationale, Status
 
 logger = logging.getLogger(__name__)
@@ -41,6 +43,7 @@ class Window:
 
     query: str
     passages: tuple[Passage, ...]  # as given, whole
+    shown: tuple[Passage, ...]  # as the prompt shows them
     messages: tuple[prompts.Message, ...]  # with the passages trimmed
     prompt: str  # exact text
     trimmed: int = 0  # passages cut
@@ -101,7 +104,7 @@ def _rank_reasoning(window: Window, generator: TokenGenerator, max_tokens: int) 
     ids = generator.encode(window.prompt)
     session = yield from _read_prompt(generator, ids)
     text = ""
-    for piece in stream_text(generator, session, max_tokens=max_tokens, stop=marker):
+    for piece in stream_text(generator, session, max_tokens=max_tokens, stop=marker, guide=_guide(window, generator)):
         text += piece
         yield piece
     repaired = not text.endswith(marker)
@@ -118,6 +121,11 @@ def _rank_reasoning(window: Window, generator: TokenGenerator, max_tokens: int) 
         yield piece
     cost = Cost(len(ids), len(session) - len(ids))
     yield _ranked(window, text, tuple(order), "repaired" if repaired else "complete", cost)
+
+
+def _guide(window: Window, generator: TokenGenerator) -> Guide | None:
+    """The nano format cites line by line, and its quotes are held to the passages; the paper's format is written freely."""
+    return Citations([p.text for p in window.shown]) if generator.info.prompt == "nano" else None
 
 
 def _read_prompt(generator: TokenGenerator, ids: list[int]) -> Coroutine[str, None, Session]:
@@ -169,7 +177,7 @@ def _render(query: str, passages: tuple[Passage, ...], shown: Sequence[Passage],
         prompt = "\n\n".join(f"{message['role']}: {message['content']}" for message in messages)
     else:
         prompt = generator.render(messages)
-    return Window(query, passages, messages, prompt)
+    return Window(query, passages, tuple(shown), messages, prompt)
 
 
 def _count(generator: Generator, text: str) -> int:

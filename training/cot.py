@@ -17,6 +17,7 @@ from typing import Any
 from corpora.teaching import Support, Written
 from dear import prompts
 from dear.errors import BadInput
+from dear.quoting import quotable
 from dear.types import Passage
 
 RANKING = {family: settings.marker.lstrip() for family, settings in prompts.FAMILIES.items()}
@@ -146,7 +147,7 @@ def _row(conversation: Sequence[prompts.Message], output: str, source: str, quer
 
 def _nano(written: Written, here: Sequence[Support], number: Mapping[str, int]) -> str:
     lines = ["Needs: " + "; ".join(f"{i}. {_need(need)}" for i, need in enumerate(written.needs, 1))]
-    lines += [f'[{number[s.passage]}] meets {", ".join(map(str, s.meets))}: "{quote(s.quote)}" - {reason(s.why)}' for s in here]
+    lines += [f'[{number[s.passage]}] meets {", ".join(map(str, s.meets))}: "{quotable(s.quote)}" - {reason(s.why)}' for s in here]
     return "\n".join(lines + _missing(written, here) + _near_miss(written, number))
 
 
@@ -159,7 +160,7 @@ def _dear(written: Written, here: Sequence[Support], number: Mapping[str, int]) 
         for support in here:
             if i in support.meets:
                 why = "" if support.passage in told else f" - {reason(support.why)}"
-                lines.append(f'[{number[support.passage]}] "{quote(support.quote)}"{why}')
+                lines.append(f'[{number[support.passage]}] "{quotable(support.quote)}"{why}')
                 told.add(support.passage)
     lines += _missing(written, here)
     lines += ["", "### Step 3. Ranking", "Passages that meet the requirements best and cover more of them come first."]
@@ -180,15 +181,10 @@ def _near_miss(written: Written, number: Mapping[str, int]) -> list[str]:
     return [f"Not [{number[written.near_miss]}]: {reason(written.near_miss_why)}"]
 
 
-def quote(text: str) -> str:
-    """A quote as it stands in the prompt, without the marks that would end it."""
-    return prompts.neutralise(text).translate(str.maketrans('"“”', "'‘’"))
-
-
 def reason(text: str) -> str:
     """A sentence on one line, without the marks a quote is known by."""
-    return quote(text)
+    return quotable(text)
 
 
 def _need(text: str) -> str:
-    return quote(text).replace(";", ",").rstrip(" .?!")
+    return quotable(text).replace(";", ",").rstrip(" .?!")

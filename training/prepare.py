@@ -12,6 +12,7 @@ from corpora import teaching
 from corpora.registry import corpus_from_passages
 from dear.errors import BadInput
 from training import mining
+from training.excerpts import excerpt_groups, needs_score
 from training.groups import Candidate, Group, read_groups, write_groups
 from training.recipes import Recipe
 from training.saving import write_json
@@ -58,9 +59,25 @@ def teach_file(recipe: Recipe, progress: Progress = logger.info) -> mining.Filte
     for done in score_file(source, scored, open_teacher(recipe.teacher.model, engine=recipe.teacher.engine), name=recipe.teacher.model):
         progress(f"teacher {recipe.teacher.model}: {done:,} of {total:,} groups")
     kept, report = mining.drop_false_negatives(read_groups(scored), ratio=recipe.mining.ratio, size=recipe.mining.size, judged=_judged(recipe))
-    write_groups(out, kept)
+    write_groups(out, _excerpted(kept, recipe, progress))
     write_json(out.with_name(out.name.split(".")[0] + "-report.json"), asdict(report) | {"groups": len(kept)})
     return report
+
+
+def _excerpted(groups: list[Group], recipe: Recipe, progress: Progress) -> Iterator[Group]:
+    """The groups, a share of them cut to excerpts (see `training.excerpts`) and those scored again by the teacher."""
+    if not recipe.mining.excerpts:
+        yield from groups
+        return
+    from training.teacher import minilm_similarity, open_teacher, with_scores
+
+    teacher = open_teacher(recipe.teacher.model, engine=recipe.teacher.engine)
+    settings = recipe.mining
+    cut = excerpt_groups(groups, minilm_similarity, share=settings.excerpts, words=settings.excerpt_words, seed=settings.seed)
+    for count, group in enumerate(cut, 1):
+        if count % 500 == 0:
+            progress(f"excerpts: {count:,} of {len(groups):,} groups")
+        yield with_scores(group, teacher([group])[0]) if needs_score(group) else group
 
 
 def teaching_groups(split: str) -> Iterator[Group]:

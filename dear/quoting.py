@@ -1,0 +1,92 @@
+"""While a local model reasons: a citation names a passage of the window, and its quote can only be that passage's words.
+
+The model chooses which passage, where the quote starts and where it ends; a token that would leave the passage's text is passed
+over for its next best one. So a quote is verbatim by construction, as the permutation is one; whether it says what the reason
+claims is the model's, and the reader's, affair. Pure: text in, yes or no out.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from dear import prompts
+from dear.explain import MIN_QUOTE_WORDS
+
+MAX_QUOTE_WORDS = 24  # the longest written rationale quotes 20
+_MARKS = str.maketrans('"“”', "'‘’")
+_OPENS = ': "'
+_CITED = re.compile(r"^(?:Not )?\[(\d+)\]", re.MULTILINE)
+_INCOMPLETE = "�"
+
+
+def quotable(text: str) -> str:
+    """A text as it stands in the prompt, without the marks that would end a quote.
+
+    >>> quotable('He said  "no".')
+    "He said 'no'."
+    """
+    return prompts.neutralise(text).translate(_MARKS)
+
+
+class Citations:
+    """What may be written next in the nano format's lines `[i] meets 1: "quote" - why` and `Not [i]: why`.
+
+    >>> guide = Citations(["Short waves scatter most.", "Bread rises."])
+    >>> guide.allows('Needs: 1. why\\n[1] meets 1: "Short waves', " scatter"), guide.allows('[1] meets 1: "Short waves', " stay")
+    (True, False)
+    >>> guide.allows("[", "3"), guide.allows('[1] meets 1: "Short waves scatter', '"')
+    (False, True)
+    """
+
+    def __init__(self, texts: Sequence[str]) -> None:
+        self._texts = [quotable(text) for text in texts]
+
+    def allows(self, written: str, piece: str) -> bool:
+        """Whether `piece` may follow `written`. Lines that are no citation are free; a passage is cited once."""
+        before, _, line = written.rpartition("\n")
+        cited = {int(number) for number in _CITED.findall(before)}
+        *whole, last = (line + piece.rstrip(_INCOMPLETE)).split("\n")
+        return all(self._line(text, cited, ended=True) for text in whole) and self._line(last, cited, ended=False)
+
+    def _line(self, line: str, cited: set[int], *, ended: bool) -> bool:
+        start = line.removeprefix("Not ")
+        if not start.startswith("["):
+            return True
+        number, closed, rest = start[1:].partition("]")
+        if not self._identifier(number, cited, whole=bool(closed)):
+            return False
+        if start != line:
+            return not ended or rest.startswith(": ")
+        _, opened, quote = rest.partition(_OPENS)
+        if not opened:
+            return not ended
+        body, closed, _ = quote.partition('"')
+        text = self._texts[int(number) - 1]
+        return _ends_in(text, body) if closed else not ended and _begins_in(text, body)
+
+    def _identifier(self, number: str, cited: set[int], *, whole: bool) -> bool:
+        free = [str(i) for i in range(1, len(self._texts) + 1) if i not in cited]
+        return number in free if whole else any(name.startswith(number) for name in free)
+
+
+def _begins_in(text: str, body: str) -> bool:
+    """Whether `body` starts at a word of `text`, goes on as it does, is short enough, and leaves room for the words a quote needs."""
+    words = len(body.split())
+    if words > MAX_QUOTE_WORDS:
+        return False
+    return any(len(text[at:].split()) >= MIN_QUOTE_WORDS for at in _places(text, body))
+
+
+def _ends_in(text: str, body: str) -> bool:
+    """Whether `body` is a run of whole words of `text`, at least as many as make a quote."""
+    enough = MIN_QUOTE_WORDS <= len(body.split()) <= MAX_QUOTE_WORDS
+    return enough and body == body.strip() and any(not text[at + len(body) :][:1].isalnum() for at in _places(text, body))
+
+
+def _places(text: str, body: str) -> list[int]:
+    """Where `body` occurs in `text` at the start of a word."""
+    if not body:
+        return [0] if text else []
+    found = (match.start() for match in re.finditer(f"(?={re.escape(body)})", text))
+    return [at for at in found if at == 0 or (text[at - 1] == " " and body[0] != " ")]

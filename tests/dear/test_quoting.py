@@ -1,0 +1,103 @@
+"""A quote can only be words of the passage it cites, whatever the model prefers."""
+
+from __future__ import annotations
+
+import random
+import string
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dear.decoding import stream_text
+from dear.explain import find_quote
+from dear.quoting import MAX_QUOTE_WORDS, Citations, quotable
+
+TEXTS = ["Short waves scatter most, so the sky is blue.", 'He said "no" twice; see [4].', "Tiny.", " ".join(f"word{i}" for i in range(60))]
+
+
+@pytest.mark.parametrize(
+    ("written", "piece", "allowed"),
+    [
+        ("", "[1] meets 1", True),
+        ("", "[5]", False),
+        ("", "[0", False),
+        ("", "Needs: [9] is free text", True),
+        ("[1] meets 1: \"a\"\n", "[1", False),  # cited above
+        ("[1] meets 1: \"a\"\n", "Not [1", False),
+        ("[1] meets 1: \"a\"\n", "Not [2]: why", True),
+        ('[1] meets 1: "', "Short", True),
+        ('[1] meets 1: "', "hort", False),
+        ('[1] meets 1: "', " Short", False),
+        ('[1] meets 1: "', '"', False),
+        ('[1] meets 1: "Short waves', '"', False),  # two words are evidence of nothing
+        ('[1] meets 1: "Short waves scat', '"', False),  # half a word
+        ('[1] meets 1: "Short waves scatter', '" - Says why.', True),
+        ('[1] meets 1: "Short waves scatter', "\n", False),
+        ('[1] meets 1: "the sky is', " green", False),
+        ('[1] meets 1: "', "is blue", False),  # too near the end for three words
+        ("[2] meets 1", '\nRanking:', False),
+        ('[2] meets 1: "He said', " 'no' twice", True),
+        ('[2] meets 1: "He said', ' "no', False),
+        ('[2] meets 1: "twice; see', " (4).", True),
+        ('[1] meets 1: "Short waves scatter" - why', "\nRanking:", True),
+        ('[1] meets 1: "Short waves', "�", True),  # half a character: the next token decides
+    ],
+)  # fmt: skip
+def test_what_may_follow(written, piece, allowed):
+    assert Citations(TEXTS).allows(written, piece) is allowed
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 10**6), st.sampled_from([1, 2, 4]))
+def test_any_path_the_guide_allows_ends_in_a_quote_that_is_found(seed, identifier):
+    guide, rng = Citations(TEXTS), random.Random(seed)
+    text = f'[{identifier}] meets 1: "'
+    alphabet = sorted(set("".join(map(quotable, TEXTS))) | {'"', "\n"} | set(string.ascii_lowercase[:5]))
+    for _ in range(400):
+        choices = [char for char in alphabet if guide.allows(text, char)]
+        assert choices, f"dead end after {text!r}"
+        text += '"' if '"' in choices and rng.random() < 0.2 else rng.choice(choices)
+        if text.endswith('"'):
+            break
+    quote = text.split('"')[1]
+    assert text.endswith('"')
+    assert len(quote.split()) <= MAX_QUOTE_WORDS
+    assert quote in quotable(TEXTS[identifier - 1])
+    assert find_quote(quote, TEXTS[identifier - 1])
+
+
+class Typist:
+    """A generator over characters that wants to write `script`, whatever it has written so far."""
+
+    eos_ids = frozenset({127})
+
+    def __init__(self, script):
+        self.script, self.ids = script, []
+
+    def encode(self, text):
+        return [ord(char) for char in text]
+
+    def decode(self, ids):
+        return "".join(map(chr, ids))
+
+    def logits(self):
+        values = np.linspace(0.1, 0, 128, dtype=np.float32)
+        at = len(self.ids)
+        values[ord(self.script[at]) if at < len(self.script) else 127] = 1
+        return values
+
+    def append(self, ids):
+        self.ids += ids
+
+
+def test_a_made_up_quote_is_steered_into_the_passage():
+    script = '[1] meets 1: "Short waves are nice to look at" - Because.\nRanking:'
+    typist = Typist(script)
+    text = "".join(stream_text(typist, typist, max_tokens=200, stop="\nRanking:", guide=Citations(TEXTS)))
+    written = text.split('"')[1]
+    assert written.startswith("Short waves ")
+    assert find_quote(written, TEXTS[0])
+    free = Typist(script)
+    assert "".join(stream_text(free, free, max_tokens=200, stop="\nRanking:")) == script
