@@ -1,4 +1,4 @@
-"""Command line: `python -m dear doctor | search | rerank | replay`.
+"""Command line: `python -m dear doctor | search | rerank | evaluate | replay`.
 
 This is an edge: the one module of `dear` that may reach into `corpora`, and only when a command needs a corpus.
 """
@@ -122,16 +122,65 @@ def rerank(
 
 
 @app.command()
-def replay(recording: Path, as_json: AsJson = False) -> None:
+def evaluate(
+    benchmarks: Annotated[list[str], typer.Argument(help="dl19, dl20, beir/covid …, noveleval, nq, teaching, dl-sub, or folders.")],
+    model: Model = "dear-nano",
+    stages: Annotated[str, typer.Option(help="Some of bm25,dense,pointwise,listwise,fast.")] = "bm25,dense,pointwise,listwise,fast",
+    engine: Engine = "auto",
+    data: Annotated[Path | None, typer.Option(help="Folder below which the benchmarks' folders lie.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Write run files, values a query, tables and a plot here.")] = None,
+    split: Annotated[str, typer.Option(help="Of the teaching corpus: train, dev or test.")] = "test",
+    depth: Annotated[int, typer.Option(min=1, max=MAX_CANDIDATES, help="Passages of the first stage to score.")] = 100,
+    top: Annotated[int | None, typer.Option(min=1, max=MAX_CANDIDATES, help="Passages that go to the listwise stage; 100, for nano 10.")] = None,
+    window: Annotated[int | None, typer.Option(help="20, for nano 10.")] = None,
+    stride: Annotated[int | None, typer.Option(help="10, for nano 5.")] = None,
+    max_tokens: Annotated[int, typer.Option(help="Tokens of reasoning a window.")] = 320,
+    peers: Annotated[str, typer.Option(help="bm25, all-MiniLM-L6-v2, reference, CrossEncoders by path or id.")] = "bm25,all-MiniLM-L6-v2",
+    explain: Annotated[bool, typer.Option(help="Check the explanations too.")] = True,
+    shuffles: Annotated[int, typer.Option(min=0, help="Shuffled inputs a query, for position bias.")] = 10,
+    limit: Annotated[int | None, typer.Option(min=1, help="Only the first queries, for a trial.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Measure effectiveness, speed and explanations on benchmarks; answers are kept, so a run that was cut goes on."""
+    from dear.evaluation.opening import Want
+    from dear.evaluation.run import Plan
+    from dear.evaluation.show import show
+    from dear.evaluation.stages import parse_stages
+
+    want = Want(depth, split, limit, data)
+    peer_names = tuple(dict.fromkeys(name.strip() for name in peers.split(",") if name.strip()))
+    plan = Plan(
+        tuple(benchmarks), model, engine, parse_stages(stages), want, top, window, stride, max_tokens, peer_names, explain, shuffles
+    )  # fmt: skip
+    for text in show(plan, _room, out, as_json=as_json):
+        print(text, flush=True)
+
+
+@app.command()
+def replay(
+    recording: Path,
+    as_json: AsJson = False,
+    page: Annotated[Path | None, typer.Option("--html", help="Write a page that plays the run, one file, instead of printing it.")] = None,
+) -> None:
     """Show a recorded run (the JSONL that `rerank --json` printed) without a model."""
     with _open_text(recording) as file:
-        _show(ev.load(file), as_json)
+        if page is None:
+            _show(ev.load(file), as_json)
+            return
+        from dear.replay import replay_html
+        from dear.runs import write_atomic
+
+        write_atomic(page, [replay_html(ev.load(file))])
 
 
 def _load(model: str, stage: str, engine: str, settings: Settings) -> Any:
     from dear.reranker import Reranker
 
     return Reranker.load(model, stage=stage, engine=engine, settings=settings)  # type: ignore[arg-type]
+
+
+def _room(name: str) -> Any:
+    return import_module(f"corpora.{name}")
 
 
 def _open_corpus(name: str) -> Any:

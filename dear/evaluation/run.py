@@ -1,0 +1,185 @@
+"""The evaluation of one model on one benchmark after the other."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from dear.errors import BadInput
+from dear.evaluation.opening import Room, Want, open_benchmark
+from dear.evaluation.peers import MINILM, REFERENCE, open_peer
+from dear.evaluation.questions import Opened, Question
+from dear.evaluation.report import Measured, line, measure_rows
+from dear.evaluation.scoring import CachedLister, CachedScorer, weights_of
+from dear.evaluation.stages import Progress, Row, by_lister, by_scorer, first_stage
+from dear.evaluation.store import Store
+from dear.pipeline import Settings
+
+logger = logging.getLogger(__name__)
+
+PAPER = {"top": 100, "window": 20, "stride": 10}  # DeAR, section 4: top 100, windows of 20 moved by 10
+NANO = {"top": 10, "window": 10, "stride": 5}  # what a context of 4,096 tokens and a CPU carry
+
+PEERS = ("bm25", MINILM)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to measure. None where the model decides (`reach`)."""
+
+    benchmarks: tuple[str, ...]
+    model: str = "dear-nano"
+    engine: str = "auto"
+    stages: tuple[str, ...] = ("bm25", "dense", "pointwise", "listwise", "fast")
+    want: Want = field(default_factory=Want)
+    top: int | None = None
+    window: int | None = None
+    stride: int | None = None
+    max_tokens: int = 320
+    peers: tuple[str, ...] = PEERS
+    explain: bool = True
+    shuffles: int = 10
+
+    def __post_init__(self) -> None:
+        if not self.benchmarks:
+            raise BadInput("no benchmark to measure on: name at least one")
+        self.settings(reasoning=True)
+
+    def reach(self) -> dict[str, int]:
+        """How far the listwise stage goes: as in the paper, or nano's own smaller numbers, unless set."""
+        small = self.model in ("dear-nano", "fake") or self.engine == "fake" or _is_small(self.model)
+        return {name: value if (given := getattr(self, name)) is None else given for name, value in (NANO if small else PAPER).items()}
+
+    def settings(self, *, reasoning: bool) -> Settings:
+        """The pipeline's settings for the listwise stage."""
+        reach = self.reach()
+        return Settings(
+            candidates=max(reach["top"], 1), depth=reach["top"], window=reach["window"], stride=reach["stride"],
+            reasoning=reasoning, max_tokens=self.max_tokens, stages=("retrieval", "listwise"),
+        )  # fmt: skip
+
+
+def _is_small(model: str) -> bool:
+    from dear.zoo import resolve
+
+    checkpoint = resolve(model).listwise
+    return checkpoint is not None and checkpoint.context <= 4096
+
+
+class Parts:
+    """The model's parts and the peers, each opened when it is first needed."""
+
+    def __init__(self, plan: Plan, room: Room, store: Store) -> None:
+        self.plan, self.room, self.store = plan, room, store
+        self._peers: dict[str, CachedScorer] = {}
+
+    @cached_property
+    def scorer(self) -> CachedScorer:
+        """Stage 1."""
+        from dear.engines.choice import open_scorer
+
+        return CachedScorer(open_scorer(self.plan.model, engine=self.plan.engine), self.store, self._weights("pointwise"))
+
+    @cached_property
+    def generator(self) -> Any:
+        """Stage 2's model."""
+        from dear.engines.choice import open_generator
+
+        return open_generator(self.plan.model, engine=self.plan.engine)
+
+    @cached_property
+    def _listwise_weights(self) -> str:
+        return self._weights("listwise")
+
+    def lister(self, *, reasoning: bool) -> CachedLister:
+        """Stage 2, with reasoning or in its fast mode."""
+        return CachedLister(self.generator, self.store, self.plan.settings(reasoning=reasoning), self._listwise_weights)
+
+    def peer(self, name: str) -> CachedScorer:
+        """A peer by name."""
+        if name not in self._peers:
+            info = self.scorer.info if name == REFERENCE else None
+            precision, device = (info.precision, info.device) if info else ("fp32", "cpu")
+            inner = open_peer(name, embed=lambda texts: self.room("dense").embed(texts), model=self.plan.model, precision=precision, device=device)
+            self._peers[name] = CachedScorer(inner, self.store, self._weights("pointwise") if info else name)
+        return self._peers[name]
+
+    def engine(self) -> str:
+        """What ran, in words, for the parts that were opened."""
+        opened = [self.__dict__[part].info for part in ("scorer", "generator") if part in self.__dict__]
+        return " + ".join(dict.fromkeys(f"{info.engine} {info.precision} {info.device}" for info in opened)) or "none"
+
+    def _weights(self, stage: str) -> str:
+        fake = "fake" in (self.plan.model, self.plan.engine) or self.plan.model.startswith("openai:")
+        return "" if fake else weights_of(self.plan.model, stage)
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """A benchmark's JSON line and the rows it was made from."""
+
+    line: Mapping[str, Any]
+    measured: Measured
+
+
+def evaluate(plan: Plan, room: Room, *, store: Store | None = None, progress: Progress | None = None) -> Iterator[Result]:
+    """Measure the plan's benchmarks one after the other. What was answered before is taken from the store."""
+    parts = Parts(plan, room, store or Store())
+    show = progress or _silent
+    for name in plan.benchmarks:
+        opened = open_benchmark(name, plan.want, room, show)
+        logger.info("%s: %d queries, %s", name, len(opened), "; ".join(opened.notes))
+        yield _measure(plan, opened, parts, show)
+
+
+def _measure(plan: Plan, opened: Opened, parts: Parts, progress: Progress) -> Result:
+    rows = stage_rows(plan, opened, parts, progress)
+    measured = measure_rows(opened, rows, _peer_rows(plan, opened, parts, rows, progress))
+    explanations: Mapping[str, Any] = {}
+    if plan.explain and any(row.stage in ("listwise", "fast") for row in rows):
+        from dear.evaluation.explanations import explain
+
+        explanations = explain(measured, parts, progress)
+    settings = {**plan.reach(), "max_tokens": plan.max_tokens, "depth": plan.want.depth, "pool": opened.benchmark.pool}
+    return Result(line(measured, model=plan.model, engine=parts.engine(), settings=settings, explanations=explanations), measured)
+
+
+def stage_rows(plan: Plan, opened: Opened, parts: Parts, progress: Progress) -> list[Row]:
+    """The rows of the plan's stages; a listwise row starts from the pointwise one where there is one, else from the first stage."""
+    rows = [first_stage(opened)] if "bm25" in plan.stages else []
+    if "dense" in plan.stages:
+        rows.append(_dense(opened, parts, progress, "dense"))
+    if "pointwise" in plan.stages:
+        rows.append(by_scorer("pointwise", opened, parts.scorer, plan.want.depth, progress))
+    before = rows[-1] if rows and rows[-1].stage == "pointwise" else first_stage(opened)
+    for stage in ("listwise", "fast"):
+        if stage in plan.stages:
+            rows.append(by_lister(stage, opened, parts.lister(reasoning=stage == "listwise"), before, plan.reach()["top"], progress))
+    return rows
+
+
+def _dense(opened: Opened, parts: Parts, progress: Progress, name: str) -> Row:
+    """MiniLM over the whole pool, however deep: with passages embedded once that costs little."""
+    whole = max((len(question.pool) for question in opened), default=0)
+    return by_scorer(name, opened, parts.peer(MINILM), max(1, whole), progress)
+
+
+def _peer_rows(plan: Plan, opened: Opened, parts: Parts, rows: Sequence[Row], progress: Progress) -> list[Row]:
+    """The peers' rows, under the peers' names."""
+    found: list[Row] = []
+    for name in plan.peers:
+        if name == "bm25":
+            found.append(first_stage(opened))
+        elif name == MINILM:
+            same = next((row for row in rows if row.stage == "dense"), None)
+            found.append(Row(name, same.ranked if same else _dense(opened, parts, progress, name).ranked, opened.first_stage))
+        else:
+            found.append(by_scorer(name, opened, parts.peer(name), plan.want.depth, progress))
+    return found
+
+
+def _silent(items: Iterable[Question], what: str, total: int) -> Iterable[Question]:
+    return items

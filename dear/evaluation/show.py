@@ -1,0 +1,64 @@
+"""A plan run for a reader: progress on stderr, a text or JSON line a benchmark, files in a folder."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shlex
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from dear.errors import MissingDependency
+from dear.evaluation.opening import Room
+from dear.evaluation.plot import plot
+from dear.evaluation.run import NANO, PEERS, Plan, Result, evaluate
+from dear.evaluation.tables import summary, write
+from dear.runs import write_atomic
+
+logger = logging.getLogger(__name__)
+
+
+def show(plan: Plan, room: Room, out: Path | None, *, as_json: bool) -> Iterator[str]:
+    """Run the plan; yield a text a benchmark: its JSON line, or a table in words. Files go to `out` as each one is done."""
+    done: list[Result] = []
+    for result in evaluate(plan, room, progress=progress):
+        done.append(result)
+        if out:
+            _write(done, plan, out)
+        yield json.dumps(result.line, ensure_ascii=False) if as_json else summary(result.line)
+
+
+def progress(items: Iterable[Any], what: str, total: int) -> Iterable[Any]:
+    """The items, with a bar on stderr that says how many are done and the time left."""
+    from tqdm import tqdm
+
+    pause = 0.5 if sys.stderr.isatty() else 30.0  # a log file wants a line now and then, not a moving bar
+    return tqdm(items, desc=what, total=total, unit="query", file=sys.stderr, dynamic_ncols=True, mininterval=pause)
+
+
+def command(plan: Plan, benchmark: str) -> str:
+    """The command that measures one benchmark as the plan does."""
+    parts = ["python -m dear evaluate", benchmark, "--model", plan.model, "--stages", ",".join(plan.stages), "--engine", plan.engine]
+    options = {
+        "--data": (str(plan.want.data) if plan.want.data else None, None), "--split": (plan.want.split, "test"), "--depth": (plan.want.depth, 100),
+        "--limit": (plan.want.limit, None), "--max-tokens": (plan.max_tokens, 320), "--peers": (",".join(plan.peers), ",".join(PEERS)),
+        **{f"--{name}": (getattr(plan, name), None) for name in NANO},
+    }  # fmt: skip
+    given = [part for name, (value, usual) in options.items() if value != usual for part in (name, str(value))]
+    return " ".join([parts[0], *map(shlex.quote, [*parts[1:], *given])])
+
+
+def _write(done: list[Result], plan: Plan, out: Path) -> None:
+    """The last result's files, and one table over all results so far."""
+    result, name = done[-1], done[-1].line["benchmark"]
+    write(result, out, command(plan, name))
+    try:
+        plot(result.line, out / f"{name.replace('/', '-')}.png")
+    except MissingDependency as error:
+        logger.warning("no plot: %s", error)
+    pages = [(out / f"{one.line['benchmark'].replace('/', '-')}.md").read_text(encoding="utf-8") for one in done]
+    write_atomic(out / "table.md", "\n".join(pages).rstrip("\n").split("\n"))
+    rows = [(out / f"{one.line['benchmark'].replace('/', '-')}.csv").read_text(encoding="utf-8").splitlines() for one in done]
+    write_atomic(out / "table.csv", [rows[0][0], *(row for part in rows for row in part[1:])])
