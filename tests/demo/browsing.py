@@ -1,0 +1,39 @@
+"""A visitor in a real browser: fails on a script error or on a request to anywhere else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import urlsplit
+
+WIDE = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+SMALL = (
+    "[...document.querySelectorAll('.dear-page button:not(.upload-container button), .dear-page summary:not(.passage > summary)')]"
+    ".filter(e => e.offsetParent && e.getBoundingClientRect().height < 43.5).map(e => e.outerHTML.slice(0, 90))"
+)
+
+
+@contextmanager
+def visitor(chrome: Any, site: str, *, width: int = 1280, scheme: str = "light") -> Iterator[Any]:
+    """A fresh visitor's page, once the corpus is there."""
+    context = chrome.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme, reduced_motion="reduce")
+    tab = context.new_page()
+    wrong: list[str] = []
+    tab.on("pageerror", lambda error: wrong.append(f"script error: {error}"))
+    tab.on("request", lambda request: wrong.append(f"outside: {request.url}") if _outside(request.url, site) else None)
+    tab.goto(site)
+    tab.wait_for_selector("button.dear-example:visible", timeout=60_000)
+    yield tab
+    context.close()
+    assert wrong == []
+
+
+def no_sideways_scroll(tab: Any) -> None:
+    """The page is no wider than the screen, and what is pressed is large enough for a finger."""
+    assert tab.evaluate(WIDE) <= 0
+    assert tab.evaluate(SMALL) == []
+
+
+def _outside(url: str, site: str) -> bool:
+    return not url.startswith(("data:", "blob:")) and urlsplit(url).netloc != urlsplit(site).netloc
