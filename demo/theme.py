@@ -1,12 +1,14 @@
 """The look: Gradio's own components brought to the page's palette, and the page's style sheet and script.
 
-The palette itself lives in `static/dear.css`; the values here are the ones Gradio needs as its variables.
+The palette itself lives in `dear/replay/look.css`, which the replay page stands on too; the values here are the ones Gradio needs as its variables.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
+
+from dear import replay
 
 STATIC = Path(__file__).parent / "static"
 # Names of fonts a visitor's system may have; none is fetched.
@@ -64,7 +66,7 @@ def gradio_theme() -> Any:
 
 def head() -> str:
     """What goes into the document's head: the style sheet and the script, both inline."""
-    css = _joined("dear.css", "lab.css")
+    css = replay.look() + _joined("dear.css", "lab.css")
     script = _joined("dear.js", "lab.js")
     icon = "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 32 32' fill='none' stroke-width='4' stroke-linecap='round'%3E"
     icon += "%3Cpath stroke='%234d5c76' d='M4 8C14 8 18 24 28 24'/%3E%3Cpath stroke='%23ae1f5d' d='M4 24C14 24 18 8 28 8'/%3E%3C/svg%3E"

@@ -6,9 +6,10 @@ import re
 
 import pytest
 
+from dear.replay import look
 from demo import theme
 
-CSS = (theme.STATIC / "dear.css").read_text(encoding="utf-8")
+CSS = look()
 INKS = ("ink", "ink-2", "ink-3", "retrieval", "pointwise", "listwise", "up", "down", "danger")
 
 
