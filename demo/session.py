@@ -6,11 +6,11 @@ The pipeline runs in a thread because a model may keep it busy for seconds betwe
 from __future__ import annotations
 
 import logging
-import queue
 import threading
 import time
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -20,6 +20,7 @@ from dear.pipeline import Pipeline, Settings
 from demo import handlers, limits
 from demo.handlers import View
 from demo.limits import Request
+from demo.pump import pumped
 from demo.resources import NotReady, Resources
 
 logger = logging.getLogger(__name__)
@@ -140,56 +141,34 @@ def _ready(resources: Resources, asked: Request, ticket: Ticket, began: float) -
 
 
 def _reduced(resources: Resources, asked: Request, ticket: Ticket, view: View) -> Iterator[View]:
-    """The views of the pipeline's events. The model lock is held on entry and given back by the pump."""
+    """The views of the pipeline's events. The model lock is held on entry and given back when the model rests."""
     began = time.monotonic()
-    out: queue.SimpleQueue[Any] = queue.SimpleQueue()
-    thread = threading.Thread(target=_pump, args=(resources, asked, ticket, out), name="run", daemon=True)
-    thread.start()
-    judgments = _judgments(resources, asked)
-    view = replace(view, judgments=judgments, elapsed=0.0)
-    while True:
-        if (ended := _ended(view, ticket, began)) is not None:
-            yield ended
-            return
-        try:
-            event = out.get(timeout=limits.UPDATE_S)
-        except queue.Empty:
-            view = replace(view, elapsed=time.monotonic() - began)
-            yield view
-            continue
-        if isinstance(event, Exception):
-            yield handlers.failed(view, "run", _words(event))
-            return
-        view = handlers.reduce(view, event, time.monotonic() - began)
-        if isinstance(event, ev.Started):
-            continue  # the candidates shown so far stay until the run has its own
-        yield view
-        if isinstance(event, ev.Final):
-            return
-
-
-def _pump(resources: Resources, asked: Request, ticket: Ticket, out: queue.SimpleQueue[Any]) -> None:
-    """Thread: the pipeline's events into `out`, until their end or until the ticket is stopped."""
-    events: Any = None
+    view = replace(view, judgments=_judgments(resources, asked), elapsed=0.0)
+    events = pumped(lambda: _events(resources, asked), ticket, resources.model_lock)
     try:
-        pipeline, broken = _pipeline(resources, asked)
-        events = pipeline.run(asked.query)
         for event in events:
-            if ticket.stop.is_set():
-                break
-            out.put(event)
+            if (ended := _ended(view, ticket, began)) is not None:
+                yield ended
+                return
+            at = time.monotonic() - began
+            view = replace(view, elapsed=at) if event is None else handlers.reduce(view, event, at)
             if isinstance(event, ev.Started):
-                for failure in broken:
-                    out.put(failure)
+                continue  # the candidates shown so far stay until the run has its own
+            yield view
+        if not view.final and (ended := _ended(view, ticket, began)) is not None:
+            yield ended
     except Exception as error:
-        out.put(error)
-    finally:
-        try:
-            if events is not None:
-                events.close()
-        finally:
-            resources.model_lock.release()
-            ticket.idle.set()
+        yield handlers.failed(view, "run", _words(error))
+
+
+def _events(resources: Resources, asked: Request) -> Iterator[ev.Event]:
+    """The pipeline's events, with a failure for each model part that could not be loaded."""
+    pipeline, broken = _pipeline(resources, asked)
+    with closing(pipeline.run(asked.query)) as events:
+        for event in events:
+            yield event
+            if isinstance(event, ev.Started):
+                yield from broken
 
 
 def _pipeline(resources: Resources, asked: Request) -> tuple[Pipeline, list[ev.Failed]]:
