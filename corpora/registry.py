@@ -23,7 +23,7 @@ from corpora.retrieval import KINDS, Retriever, check_ids
 from corpora.rows import SUFFIXES
 from corpora.trec import Qrels, read_candidates, read_qrels
 from dear.errors import BadInput, DearError
-from dear.types import Passage, check_passages
+from dear.types import MAX_PASSAGE_CHARS, Passage, check_passages
 
 logger = logging.getLogger(__name__)
 Progress = Callable[[int, int], None]
@@ -190,19 +190,20 @@ def corpus_names() -> tuple[str, ...]:
     return tuple(_BUNDLED)
 
 
-def open_corpus(name_or_path: str | Path) -> Corpus:
+def open_corpus(name_or_path: str | Path, *, max_chars: int = MAX_PASSAGE_CHARS) -> Corpus:
     """The corpus of that name or at that path; raises `BadInput` listing the known names when there is none.
 
     A bundled name ("teaching"); a folder with corpus.jsonl (or .tsv, .csv, .txt, each also .gz) and, where present,
     queries.jsonl, qrels.tsv, candidates.tsv and corpus.json (title, description, licence); one passages file; a folder
     that is a Lucene index with stored raw text; or a Pyserini prebuilt index ("prebuilt:msmarco-v1-passage", or its bare name).
+    `max_chars` bounds a folder's passages: benchmarks hold longer ones than the page takes.
     """
     name = str(name_or_path)
     if name in _BUNDLED:
         return _BUNDLED[name]()
     path = Path(name).expanduser()
     if path.is_dir():
-        return _from_folder(path)
+        return _from_folder(path, max_chars)
     if path.is_file():
         return Corpus(_stem(path), tuple(read_passages(path)))
     if name.startswith(PREFIX) or _is_prebuilt(name):
@@ -233,7 +234,7 @@ def _teaching() -> Corpus:
 _BUNDLED: dict[str, Callable[[], Corpus]] = {"teaching": _teaching}
 
 
-def _from_folder(folder: Path) -> Corpus:
+def _from_folder(folder: Path, max_chars: int) -> Corpus:
     if any(folder.glob("segments_*")):
         return IndexCorpus(folder.name, folder, description="a Lucene index")
     names = [f"{stem}{suffix}{packed}" for stem in ("corpus", "passages") for suffix in SUFFIXES for packed in ("", ".gz") if suffix != ".json"]
@@ -245,7 +246,7 @@ def _from_folder(folder: Path) -> Corpus:
     found: Qrels = read_qrels(qrels) if qrels else {}
     return Corpus(
         folder.resolve().name,
-        tuple(read_passages(file)),
+        tuple(read_passages(file, max_chars=max_chars)),
         queries=tuple(read_queries(queries)) if queries else (),
         qrels=found,
         candidates=read_candidates(pools) if pools else None,

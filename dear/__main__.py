@@ -138,6 +138,7 @@ def evaluate(
     peers: Annotated[str, typer.Option(help="bm25, all-MiniLM-L6-v2, reference, CrossEncoders by path or id.")] = "bm25,all-MiniLM-L6-v2",
     explain: Annotated[bool, typer.Option(help="Check the explanations too.")] = True,
     shuffles: Annotated[int, typer.Option(min=0, help="Shuffled inputs a query, for position bias.")] = 10,
+    probes: Annotated[int, typer.Option(min=0, help="Queries whose input is shuffled and planted with an instruction.")] = 10,
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first queries, for a trial.")] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -150,7 +151,7 @@ def evaluate(
     want = Want(depth, split, limit, data)
     peer_names = tuple(dict.fromkeys(name.strip() for name in peers.split(",") if name.strip()))
     plan = Plan(
-        tuple(benchmarks), model, engine, parse_stages(stages), want, top, window, stride, max_tokens, peer_names, explain, shuffles
+        tuple(benchmarks), model, engine, parse_stages(stages), want, top, window, stride, max_tokens, peer_names, explain, shuffles, probes
     )  # fmt: skip
     for text in show(plan, _room, out, as_json=as_json):
         print(text, flush=True)

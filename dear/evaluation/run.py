@@ -42,6 +42,7 @@ class Plan:
     peers: tuple[str, ...] = PEERS
     explain: bool = True
     shuffles: int = 10
+    probes: int = 10  # questions whose input is shuffled and planted
 
     def __post_init__(self) -> None:
         if not self.benchmarks:

@@ -10,11 +10,13 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from dear import events as ev
 from dear import prompts
+from dear.cache import sha256
 from dear.engines import EngineInfo, Scored, Scorer
 from dear.errors import EngineError
 from dear.evaluation.store import Store, key_of
@@ -22,13 +24,23 @@ from dear.listwise import Generator
 from dear.pipeline import Pipeline, Settings
 from dear.types import Passage
 
+# Sources whose change may change an answer; a kept one is then not used. A new comment costs a run, a stale answer costs the truth.
+READING = ("pairs.py", "prompts.py", "engines/transformers.py")
+WRITING = ("prompts.py", "decoding.py", "quoting.py", "listwise.py", "parse.py", "explain.py", "windows.py")
 
-def identity(info: EngineInfo, weights: str = "") -> str:
-    """What a score depends on besides the pair: engine, model, precision, kind of device, weights and the templates as they read now."""
+
+def identity(info: EngineInfo, weights: str = "", sources: Sequence[str] = READING) -> str:
+    """What an answer depends on besides its input: engine, model, precision, kind of device, weights, templates and code as they read now."""
     probe = Passage("p", "text", "title")
     family = info.prompt if info.prompt in prompts.FAMILIES else "nano"
     templates = [prompts.pair("query", "title", "text"), prompts.judge("query", "title", "text"), prompts.listwise("query", [probe], family)]
-    return key_of(info.engine, info.model, info.precision, info.device.partition(":")[0], info.prompt, weights, templates)
+    return key_of(info.engine, info.model, info.precision, info.device.partition(":")[0], info.prompt, weights, templates, _code(sources))
+
+
+@cache
+def _code(sources: Sequence[str]) -> list[str]:
+    room = Path(__file__).parents[1]
+    return [sha256(room / name) for name in sources]
 
 
 def weights_of(model: str, stage: str) -> str:
@@ -119,7 +131,7 @@ class CachedLister:
     def __init__(self, generator: Generator, store: Store, settings: Settings, weights: str = "") -> None:
         self.info, self.settings = generator.info, settings
         self._pipeline = Pipeline(generator=generator, settings=settings)
-        self._store, self._identity = store, identity(generator.info, weights)
+        self._store, self._identity = store, identity(generator.info, weights, WRITING)
 
     def rank(self, query: str, passages: Sequence[Passage]) -> Listing:
         """Rank the passages, given best first; raises `EngineError` when the stage fails."""
