@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -16,23 +15,16 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from hostile import CANARIES, chromium
 
 from corpora.retrieval import make_hits
 from dear.engines.fake import FakeGenerator, FakeScorer
 from dear.pipeline import Pipeline, Settings
 from dear.types import Hit, Passage, TermWeight
 
+__all__ = ["CANARIES", "chromium"]
+
 ROOT = Path(__file__).resolve().parents[2]
-CANARIES = (
-    "<img src=x onerror=\"window.canary='img'\">",
-    "${window.canary='template'}",
-    "`+(window.canary='tick')+`",
-    "{{constructor.constructor('window.canary=1')()}}",
-    "</script><script>window.canary='script'</script>",
-    '"\' onmouseover="window.canary=\'attribute\'" x="',
-    "<svg onload=\"window.canary='svg'\"><style>@import 'x'</style>",
-    "safe \u202egnol ylbaborp\u202c \u2066end",
-)
 TEXTS = {
     "sun": ("Light and air", "Short waves of sunlight are scattered by air far more than long ones, so the sky looks blue to us."),
     "paint": ("Sky blue paint", "Sky blue is a shade of paint. Why it sells so well is anybody's guess, though the tins are blue."),
@@ -119,9 +111,3 @@ def served(corpus: str, model: str = "fake", delay: float = 0.0, wait: float = 9
             process.wait(10)
         except subprocess.TimeoutExpired:
             process.kill()
-
-
-def chromium() -> str | None:
-    """An installed Chromium: the one named by CHROMIUM, the system's, or None for Playwright's own."""
-    names = ("chromium", "chromium-browser", "google-chrome")
-    return os.environ.get("CHROMIUM") or next((path for path in map(shutil.which, names) if path), None)
