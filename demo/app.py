@@ -12,7 +12,7 @@ import gradio as gr
 
 from demo import limits, render, theme
 from demo.resources import Resources
-from demo.tabs import explain, mydata
+from demo.tabs import compare, explain, mydata
 from demo.tabs.widgets import plain
 from demo.uploads import Uploads
 
@@ -25,6 +25,8 @@ def build_demo(resources: Resources) -> gr.Blocks:
         with gr.Tabs(elem_classes="dear-tabs") as tabs:
             with gr.Tab("Explain", id="explain"), gr.Column(elem_classes="dear-page"):
                 fields = [explain.build(resources, uploads, demo, header)]
+            with gr.Tab("Compare", id="compare"), gr.Column(elem_classes="dear-page"):
+                fields.append(compare.build(resources, uploads))
             with gr.Tab("My data", id="mydata") as mine, gr.Column(elem_classes="dear-page"):
                 mydata.build(resources, uploads, demo, tabs, mine, fields)
     return demo.queue(max_size=limits.QUEUE_SIZE, api_open=False)

@@ -23,6 +23,8 @@ logger = logging.getLogger(__name__)
 State = Literal["waiting", "loading", "ready", "failed"]
 SLOW_S = 8.0  # after that long a first start is the likely reason, and is said
 NOW, SOON, LATER = 0, 1, 2
+ENGINE_OF = {"fp32": "transformers", "int8": "onnx", "int4": "onnx"}
+LISTWISE_PRECISIONS = tuple(ENGINE_OF)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +82,9 @@ class Resources:
             note = "a first start converts the model once, about a minute" if first else "the first time, its weights are fetched"
             self._add(f"scorer:{model}", "Student, pointwise", lambda tell, m=model: _open_engine(m, "pointwise", self.engine), note, shown=first)
             self._add(f"generator:{model}", "Student, listwise", lambda tell, m=model: _open_engine(m, "listwise", self.engine), note, shown=first)
+            for precision in LISTWISE_PRECISIONS:
+                load = lambda tell, m=model, p=precision: self._in_precision(m, p)  # noqa: E731
+                self._add(f"generator:{model}:{precision}", f"Student, listwise, {precision}", load, "converted the first time, about a minute")
 
     def start(self) -> None:
         """Begin loading the first corpus, its Lucene index, the first model, and then the dense index."""
@@ -190,6 +195,13 @@ class Resources:
         job.detail = ""
         logger.debug("%s: %s after %.1f s", key, job.state, time.monotonic() - job.since)
 
+    def _in_precision(self, model: str, precision: str) -> Any:
+        """The listwise engine in a precision asked for; the usual one where it has that precision already."""
+        usual = self._jobs[f"generator:{model}"]
+        if usual.state == "ready" and usual.value is not None and usual.value.info.precision == precision:
+            return usual.value
+        return _open_engine(model, "listwise", self.engine if self.engine == "fake" else ENGINE_OF[precision], precision)
+
     def _retriever(self, name: str, kind: str, tell: Callable[[str], None]) -> Any:
         if self._jobs[f"corpus:{name}"].state in ("waiting", "failed"):
             self._jobs[f"corpus:{name}"].state = "waiting"
@@ -219,7 +231,7 @@ def _open_corpus(name: str) -> Any:
     return open_corpus(name)
 
 
-def _open_engine(model: str, stage: str, engine: str) -> Any:
+def _open_engine(model: str, stage: str, engine: str, precision: str = "auto") -> Any:
     """The engine of a stage; None where the model does not do it."""
     if model == "fake":
         from dear.engines.fake import FakeGenerator, FakeScorer
@@ -236,7 +248,7 @@ def _open_engine(model: str, stage: str, engine: str) -> Any:
 
         if not torch.cuda.is_available():
             raise EngineError(f"{model} needs a CUDA GPU and the hub, and there is no GPU here: choose dear-nano, or serve the page from a GPU")
-    return (open_scorer if stage == "pointwise" else open_generator)(model, engine=engine)
+    return (open_scorer if stage == "pointwise" else open_generator)(model, engine=engine, precision=precision)
 
 
 def needs_gpu(model: str) -> bool:
