@@ -1,0 +1,34 @@
+"""DPR's answer match."""
+
+import pytest
+
+from dear.evaluation.answers import has_answer, tokens
+
+CASES = [
+    ("Gustave Eiffel built it.", ["gustave eiffel"], True),
+    ("Gustave  EIFFEL, engineer", ["Gustave Eiffel"], True),
+    ("Gustav Eiffel built it.", ["Gustave Eiffel"], False),
+    ("There are 3.5 million.", ["3.5"], True),
+    ("There are 35 million.", ["3.5"], False),
+    ("In 1889 it opened", ["188"], False),  # a part of a token is no match
+    ("U.S. Senate", ["US"], False),
+    ("the Élan vital", ["élan"], True),
+    ("E\u0301lan", ["Élan"], True),  # composed and decomposed are the same
+    ("anything", [], False),
+    ("anything", ["", "  "], False),
+    ("", ["a"], False),
+]
+
+
+@pytest.mark.parametrize(("text", "answers", "holds"), CASES)
+def test_match(text, answers, holds):
+    assert has_answer(text, answers) is holds
+
+
+@pytest.mark.parametrize("text", [text for text, _, _ in CASES] + ["a-b c_d  it's 10%\n\u200b¿qué?"])
+def test_tokens_are_those_of_pyserini(text):
+    evaluate = pytest.importorskip("pyserini.eval.evaluate_dpr_retrieval")
+    import unicodedata
+
+    theirs = evaluate.SimpleTokenizer().tokenize(unicodedata.normalize("NFD", text)).words(uncased=True)
+    assert tokens(text) == theirs
