@@ -1,56 +1,82 @@
-"""Passages cut to the sentences nearest the query, so that a step on a slow machine sees more queries for the same tokens.
+"""Passages cut to the sentences that share most with the query, so that a step on a slow machine sees more queries for its tokens.
 
-The student meets short and long documents in one run. Positive and negatives of a group are cut by the same rule, by the
-teacher's embeddings and not by the label, and the teacher scores the excerpt again: both always see the same text.
+The student meets short and long documents in one run. Positive and negatives of a group are cut by one rule that knows no
+label, and the teacher scores what is left again: both always see the same text. Where the cut cost the positive too much of its
+teacher score, the answer was cut away, and the group stays whole.
 """
 
 from __future__ import annotations
 
+import math
 import random
+import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 from dear.explain import sentences
 from training.groups import Group
 
-Similarity = Callable[[str, Sequence[str]], Sequence[float]]
+KEEPS = 0.85  # of the positive's teacher score
+
+Rescore = Callable[[Sequence[Group]], Sequence[Sequence[float]]]
+
+_WORD = re.compile(r"\w{2,}")
+_BLOCK = 64  # groups the teacher scores at once
 
 
-def excerpt_groups(groups: Sequence[Group], similarity: Similarity, *, share: float, words: int, seed: int) -> Iterator[Group]:
-    """Yield every group; a seeded `share` of them with passages longer than `words` cut to an excerpt, teacher scores removed.
-
-    `similarity(query, texts)` gives a number a text, larger is nearer.
-    """
+def excerpt_groups(groups: Sequence[Group], teacher: Rescore, *, share: float, words: int, seed: int) -> Iterator[Group]:
+    """Yield every group in order, a seeded `share` of them with passages longer than `words` cut to an excerpt and scored again."""
     rng = random.Random(seed)
-    for group in groups:
-        chosen = rng.random() < share
-        yield _cut(group, similarity, words) if chosen else group
+    for start in range(0, len(groups), _BLOCK):
+        block = groups[start : start + _BLOCK]
+        cut = [_cut(group, words) if rng.random() < share else group for group in block]
+        changed = [group for group, before in zip(cut, block, strict=True) if group is not before]
+        scores = iter(teacher(changed) if changed else ())
+        for group, before in zip(cut, block, strict=True):
+            if group is before:
+                yield before
+                continue
+            scored = replace(group, passages=tuple(replace(c, teacher=round(s, 5)) for c, s in zip(group.passages, next(scores), strict=True)))
+            yield scored if _kept_answer(before, scored) else before
 
 
-def _cut(group: Group, similarity: Similarity, words: int) -> Group:
-    spans = [sentences(c.text) if len(c.text.split()) > words else [] for c in group.passages]
-    texts = [c.text[a:b] for c, some in zip(group.passages, spans, strict=True) for a, b in some]
-    values = iter(similarity(group.query, texts))
+def _cut(group: Group, words: int) -> Group:
+    wanted = set(_terms(group.query))
+    spans = [sentences(c.text) for c in group.passages]
+    rare = _rarity([set(_terms(c.text[a:b])) for c, some in zip(group.passages, spans, strict=True) for a, b in some])
     passages = []
     for candidate, some in zip(group.passages, spans, strict=True):
-        nearness = [next(values) for _ in some]
-        text = _window(candidate.text, some, nearness, words) if some else candidate.text
-        passages.append(replace(candidate, text=text, teacher=None) if text != candidate.text else candidate)
-    return replace(group, passages=tuple(passages))
+        if len(candidate.text.split()) <= words or not some:
+            passages.append(candidate)
+            continue
+        worth = [sum(rare[term] for term in wanted & set(_terms(candidate.text[a:b]))) for a, b in some]
+        passages.append(replace(candidate, text=_window(candidate.text, some, worth, words)))
+    return group if tuple(passages) == group.passages else replace(group, passages=tuple(passages))
 
 
-def _window(text: str, spans: Sequence[tuple[int, int]], nearness: Sequence[float], words: int) -> str:
-    """The nearest sentence, grown by the nearer neighbour while at most `words` words are kept; a longer sentence stays whole."""
-    first = last = max(range(len(spans)), key=lambda i: nearness[i])
+def _kept_answer(before: Group, after: Group) -> bool:
+    pairs = [(a.teacher, b.teacher) for a, b in zip(before.passages, after.passages, strict=True) if a.label > 0]
+    return all(b is not None and a is not None and b >= KEEPS * a for a, b in pairs)
+
+
+def _terms(text: str) -> list[str]:
+    """Words without the plural and the commonest endings: enough to see that two sentences speak of the same thing."""
+    return [re.sub(r"(?:ing|ed|es|s)$", "", word) or word for word in _WORD.findall(text.casefold())]
+
+
+def _rarity(texts: Sequence[set[str]]) -> dict[str, float]:
+    counts = Counter(term for text in texts for term in text)
+    return {term: math.log(1 + len(texts) / count) for term, count in counts.items()}
+
+
+def _window(text: str, spans: Sequence[tuple[int, int]], worth: Sequence[float], words: int) -> str:
+    """The sentence of most worth, grown by the worthier neighbour while at most `words` words are kept; a longer sentence stays whole."""
+    first = last = max(range(len(spans)), key=lambda i: worth[i])
     while True:
         sides = [i for i in (first - 1, last + 1) if 0 <= i < len(spans)]
-        grown = [(nearness[i], min(first, i), max(last, i)) for i in sides]
-        fitting = [(n, a, b) for n, a, b in grown if len(text[spans[a][0] : spans[b][1]].split()) <= words]
+        grown = [(worth[i], min(first, i), max(last, i)) for i in sides]
+        fitting = [(w, a, b) for w, a, b in grown if len(text[spans[a][0] : spans[b][1]].split()) <= words]
         if not fitting:
             return text[spans[first][0] : spans[last][1]]
         _, first, last = max(fitting)
-
-
-def needs_score(group: Group) -> bool:
-    """Whether a passage of the group has no teacher score."""
-    return any(c.teacher is None for c in group.passages)

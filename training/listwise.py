@@ -16,14 +16,14 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch.utils.data import Dataset
-from transformers import Trainer, TrainingArguments, set_seed
+from transformers import Trainer, set_seed
 
 from dear.engines.chat import encode_plain, render_chat
 from dear.errors import BadInput
 from dear.loading import load_tokenizer
 from training import recipes, report, saving
 from training.cot import Row, forced, messages, read_rows
-from training.running import Buckets, EpochOf, last_checkpoint, uses_bf16
+from training.running import Buckets, EpochOf, arguments, last_checkpoint, start_from, uses_bf16
 
 logger = logging.getLogger(__name__)
 
@@ -158,6 +158,8 @@ def build(recipe: recipes.Recipe, base: Path) -> tuple[Any, Any]:
     for parameter in model.parameters():
         if parameter.requires_grad:
             parameter.data = parameter.data.float()
+    if settings.start:
+        start_from(model, settings.start)
     return model, tokenizer
 
 
@@ -194,7 +196,7 @@ def train(recipe: recipes.Recipe, *, resume: bool = True) -> Path:
     dev_set = Examples(list(read_rows(settings.dev)), tokenizer, settings.prompt, settings.max_length) if settings.dev else None
     trainer = ListwiseTrainer(
         model=model,
-        args=arguments(recipe, folder),
+        args=arguments(recipe, recipe.listwise, folder, settings.rows_per_step),
         train_dataset=train_set,
         eval_dataset=dev_set,
         data_collator=lambda examples: collate(examples, tokenizer.pad_token_id),
@@ -209,37 +211,3 @@ def train(recipe: recipes.Recipe, *, resume: bool = True) -> Path:
         files = {"train": settings.train, "dev": settings.dev}
         report.write_beside(folder, recipe, trainer.state.log_history, files, metrics, stage="listwise")
     return folder
-
-
-def arguments(recipe: recipes.Recipe, folder: Path) -> TrainingArguments:
-    """The Trainer's settings from the recipe."""
-    settings = recipe.listwise
-    return TrainingArguments(
-        output_dir=str(folder),
-        per_device_train_batch_size=settings.rows_per_step,
-        per_device_eval_batch_size=settings.rows_per_step,
-        gradient_accumulation_steps=settings.gradient_accumulation,
-        learning_rate=settings.learning_rate,
-        num_train_epochs=settings.epochs,
-        max_steps=settings.max_steps,
-        warmup_steps=settings.warmup_ratio,
-        lr_scheduler_type=settings.scheduler,
-        weight_decay=settings.weight_decay,
-        max_grad_norm=settings.max_grad_norm,
-        gradient_checkpointing=settings.gradient_checkpointing,
-        gradient_checkpointing_kwargs={"use_reentrant": False} if settings.gradient_checkpointing else None,
-        bf16=uses_bf16(settings.precision),
-        use_cpu=not torch.cuda.is_available(),
-        seed=settings.seed,
-        data_seed=settings.seed,
-        logging_steps=settings.log_steps,
-        save_steps=settings.save_steps,
-        save_total_limit=recipe.output.keep,
-        eval_strategy="steps" if settings.dev else "no",
-        eval_steps=settings.eval_steps,
-        prediction_loss_only=True,
-        remove_unused_columns=False,
-        label_names=["labels"],
-        dataloader_num_workers=0,
-        report_to=[recipe.output.log_to] if recipe.output.log_to != "none" else [],
-    )

@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 from torch.utils.data import Dataset
-from transformers import Trainer, TrainingArguments, set_seed
+from transformers import Trainer, set_seed
 
 from dear.errors import BadInput
 from dear.loading import load_tokenizer
@@ -24,7 +24,7 @@ from dear.pairs import encode_pair
 from training import recipes, report, saving
 from training.groups import Group, collate, read_groups, scatter
 from training.losses import Weights, hybrid
-from training.running import Buckets, EpochOf, last_checkpoint, uses_bf16
+from training.running import Buckets, EpochOf, arguments, last_checkpoint, start_from, uses_bf16
 
 logger = logging.getLogger(__name__)
 
@@ -140,6 +140,8 @@ def build(recipe: recipes.Recipe, base: Path) -> tuple[Any, Any]:
             parameter.data = parameter.data.float()
         if "score" in name and parameter.requires_grad:
             torch.nn.init.normal_(parameter.data, std=0.02)
+    if settings.start:
+        start_from(model, settings.start)
     return model, tokenizer
 
 
@@ -160,7 +162,7 @@ def train(recipe: recipes.Recipe, *, resume: bool = True) -> Path:
     groups = Groups(list(read_groups(settings.train)))
     trainer = PointwiseTrainer(
         model=model,
-        args=_arguments(recipe, folder),
+        args=arguments(recipe, settings, folder, settings.groups_per_step),
         train_dataset=groups,
         eval_dataset=Groups(list(read_groups(settings.dev))) if settings.dev else None,
         data_collator=lambda groups: collate(groups, encode, tokenizer.pad_token_id),
@@ -178,33 +180,3 @@ def train(recipe: recipes.Recipe, *, resume: bool = True) -> Path:
         files = {"train": settings.train, "dev": settings.dev}
         report.write_beside(folder, recipe, trainer.state.log_history, files, metrics, stage="pointwise")
     return folder
-
-
-def _arguments(recipe: recipes.Recipe, folder: Path) -> TrainingArguments:
-    settings = recipe.pointwise
-    return TrainingArguments(
-        output_dir=str(folder),
-        per_device_train_batch_size=settings.groups_per_step,
-        gradient_accumulation_steps=settings.gradient_accumulation,
-        learning_rate=settings.learning_rate,
-        num_train_epochs=settings.epochs,
-        max_steps=settings.max_steps,
-        warmup_steps=settings.warmup_ratio,
-        lr_scheduler_type=settings.scheduler,
-        weight_decay=settings.weight_decay,
-        max_grad_norm=settings.max_grad_norm,
-        gradient_checkpointing=settings.gradient_checkpointing,
-        bf16=uses_bf16(settings.precision),
-        use_cpu=not torch.cuda.is_available(),
-        seed=settings.seed,
-        data_seed=settings.seed,
-        logging_steps=settings.log_steps,
-        save_steps=settings.save_steps,
-        eval_strategy="steps" if settings.dev else "no",
-        eval_steps=settings.eval_steps,
-        save_total_limit=recipe.output.keep,
-        remove_unused_columns=False,
-        label_names=["labels"],
-        dataloader_num_workers=0,
-        report_to=[recipe.output.log_to] if recipe.output.log_to != "none" else [],
-    )

@@ -7,15 +7,19 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, fields
 from itertools import chain
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from corpora import teaching
 from corpora.registry import corpus_from_passages
 from dear.errors import BadInput
 from training import mining
-from training.excerpts import excerpt_groups, needs_score
+from training.excerpts import excerpt_groups
 from training.groups import Candidate, Group, read_groups, write_groups
 from training.recipes import Recipe
 from training.saving import write_json
+
+if TYPE_CHECKING:
+    from training.teacher import Teacher
 
 logger = logging.getLogger(__name__)
 
@@ -56,28 +60,19 @@ def teach_file(recipe: Recipe, progress: Progress = logger.info) -> mining.Filte
         raise BadInput(f"mining.out {str(source)!r} does not exist: make it with `python -m training mine`")
     scored = out.with_name("scored-" + out.name)
     total = sum(1 for _ in read_groups(source))
-    for done in score_file(source, scored, open_teacher(recipe.teacher.model, engine=recipe.teacher.engine), name=recipe.teacher.model):
+    teacher = open_teacher(recipe.teacher.model, engine=recipe.teacher.engine)
+    for done in score_file(source, scored, teacher, name=recipe.teacher.model):
         progress(f"teacher {recipe.teacher.model}: {done:,} of {total:,} groups")
     kept, report = mining.drop_false_negatives(read_groups(scored), ratio=recipe.mining.ratio, size=recipe.mining.size, judged=_judged(recipe))
-    write_groups(out, _excerpted(kept, recipe, progress))
+    write_groups(out, _excerpted(kept, recipe, teacher))
     write_json(out.with_name(out.name.split(".")[0] + "-report.json"), asdict(report) | {"groups": len(kept)})
     return report
 
 
-def _excerpted(groups: list[Group], recipe: Recipe, progress: Progress) -> Iterator[Group]:
+def _excerpted(groups: list[Group], recipe: Recipe, teacher: Teacher) -> Iterator[Group]:
     """The groups, a share of them cut to excerpts (see `training.excerpts`) and those scored again by the teacher."""
-    if not recipe.mining.excerpts:
-        yield from groups
-        return
-    from training.teacher import minilm_similarity, open_teacher, with_scores
-
-    teacher = open_teacher(recipe.teacher.model, engine=recipe.teacher.engine)
     settings = recipe.mining
-    cut = excerpt_groups(groups, minilm_similarity, share=settings.excerpts, words=settings.excerpt_words, seed=settings.seed)
-    for count, group in enumerate(cut, 1):
-        if count % 500 == 0:
-            progress(f"excerpts: {count:,} of {len(groups):,} groups")
-        yield with_scores(group, teacher([group])[0]) if needs_score(group) else group
+    return excerpt_groups(groups, teacher, share=settings.excerpts, words=settings.excerpt_words, seed=settings.seed)
 
 
 def teaching_groups(split: str) -> Iterator[Group]:

@@ -94,6 +94,7 @@ class Pointwise:
 
     train: str = "out/groups-teacher.jsonl.gz"
     dev: str = ""
+    start: str = ""  # a folder with an adapter of the same shape to go on from ("": fresh LoRA and head)
     layers: int | None = number(None, 1)
     lora_rank: int = number(32, 1)
     lora_alpha: int = number(64, 1)
@@ -157,6 +158,7 @@ class Listwise:
 
     train: str = "out/cot.jsonl"
     dev: str = ""
+    start: str = ""
     prompt: Literal["nano", "dear"] = "dear"
     layers: int | None = number(None, 1)
     lora_rank: int = number(16, 1)

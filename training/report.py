@@ -29,6 +29,7 @@ from training.saving import write_json
 logger = logging.getLogger(__name__)
 
 PACKAGES = ("torch", "transformers", "peft", "accelerate", "safetensors", "tokenizers", "bitsandbytes", "deepspeed", "numpy", "dear-rerank")
+TEACHING = {"teaching": "CC BY 4.0"}  # see corpora/teaching/DATA_CARD.md
 CURVES, PICTURE, DEAR, SCORES = "losses.csv", "losses.png", "dear.json", "scores.json"
 History = Sequence[Mapping[str, Any]]
 
@@ -183,12 +184,12 @@ def summary(history: History) -> dict[str, float]:
 
 
 def read_licences(folder: Path) -> dict[str, str]:
-    """Licence by set from SOURCES.tsv in the data's folder (columns set and licence); empty where there is none."""
+    """Licence by set from SOURCES.tsv in the data's folder (columns set and licence), and the teaching corpus' own."""
     path = folder / "SOURCES.tsv"
     if not path.is_file():
-        return {}
+        return TEACHING
     with path.open(encoding="utf-8", newline="") as file:
-        return {row["set"]: row.get("licence") or "" for row in csv.DictReader(file, delimiter="\t") if row.get("set")}
+        return TEACHING | {row["set"]: row.get("licence") or "" for row in csv.DictReader(file, delimiter="\t") if row.get("set")}
 
 
 @dataclass(frozen=True, slots=True)

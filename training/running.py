@@ -1,4 +1,4 @@
-"""What both trainers share: precision, batches of like lengths, the last whole checkpoint."""
+"""What both trainers share: the Trainer's settings, precision, batches of like lengths, the last whole checkpoint."""
 
 from __future__ import annotations
 
@@ -10,8 +10,12 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file
 from torch.utils.data import Sampler
-from transformers import TrainerCallback
+from transformers import TrainerCallback, TrainingArguments
+
+from dear.errors import BadInput
+from training.recipes import Listwise, Pointwise, Recipe
 
 logger = logging.getLogger(__name__)
 
@@ -32,6 +36,55 @@ def uses_bf16(precision: str) -> bool:
         found = bool(cpu.get("avx512_bf16") or cpu.get("amx_bf16"))
     logger.info("precision auto: %s", "bf16, the device multiplies in it" if found else "fp32, the device has no fast bf16")
     return found
+
+
+def arguments(recipe: Recipe, settings: Pointwise | Listwise, folder: Path, batch: int) -> TrainingArguments:
+    """The Trainer's settings of a stage; `batch` is how many groups or rows a device reads at once."""
+    return TrainingArguments(
+        output_dir=str(folder),
+        per_device_train_batch_size=batch,
+        per_device_eval_batch_size=batch,
+        gradient_accumulation_steps=settings.gradient_accumulation,
+        learning_rate=settings.learning_rate,
+        num_train_epochs=settings.epochs,
+        max_steps=settings.max_steps,
+        warmup_steps=settings.warmup_ratio,
+        lr_scheduler_type=settings.scheduler,
+        weight_decay=settings.weight_decay,
+        max_grad_norm=settings.max_grad_norm,
+        gradient_checkpointing=settings.gradient_checkpointing,
+        gradient_checkpointing_kwargs={"use_reentrant": False} if settings.gradient_checkpointing else None,
+        bf16=uses_bf16(settings.precision),
+        use_cpu=not torch.cuda.is_available(),
+        seed=settings.seed,
+        data_seed=settings.seed,
+        logging_steps=settings.log_steps,
+        save_steps=settings.save_steps,
+        save_total_limit=recipe.output.keep,
+        eval_strategy="steps" if settings.dev else "no",
+        eval_steps=settings.eval_steps,
+        prediction_loss_only=isinstance(settings, Listwise),  # stage 1 measures nDCG over its dev groups
+        remove_unused_columns=False,
+        label_names=["labels"],
+        dataloader_num_workers=0,
+        report_to=[recipe.output.log_to] if recipe.output.log_to != "none" else [],
+    )
+
+
+def start_from(model: Any, folder: str) -> None:
+    """Load the adapter in `folder` into a freshly built model; raises `BadInput` where it is absent or of another shape."""
+    from peft import set_peft_model_state_dict
+
+    path = Path(folder) / "adapter_model.safetensors"
+    if not path.is_file():
+        raise BadInput(f"start {folder!r} holds no adapter_model.safetensors: name a folder that training wrote, or leave it empty")
+    try:
+        found = set_peft_model_state_dict(model, {name: value.float() for name, value in load_file(path).items()})
+    except RuntimeError as error:
+        raise BadInput(f"the adapter in {folder!r} has another shape than the recipe's (rank, layers or targets): {error}") from error
+    missing = [name for name in found.missing_keys if "lora_" in name or "modules_to_save" in name]
+    if missing or found.unexpected_keys:
+        raise BadInput(f"the adapter in {folder!r} does not fit: {len(missing)} parts missing, {len(found.unexpected_keys)} unknown")
 
 
 class Buckets(Sampler[int]):

@@ -44,14 +44,6 @@ def minilm(groups: Sequence[Group]) -> list[list[float]]:
     return [[COSINE_SCALE * float(vectors[row[_text(c)]] @ vectors[row[g.query]]) for c in g.passages] for g in groups]
 
 
-def minilm_similarity(query: str, texts: Sequence[str]) -> list[float]:
-    """Cosine of the query with each text, by all-MiniLM-L6-v2."""
-    if not texts:
-        return []
-    vectors, row = _embedded([query, *texts])
-    return [float(vectors[row[text]] @ vectors[row[query]]) for text in texts]
-
-
 def _embedded(texts: Sequence[str]) -> tuple[Any, dict[str, int]]:
     """MiniLM's embeddings of the distinct texts (N, 384), and the row of each text."""
     import torch
@@ -123,7 +115,7 @@ def score_file(groups_file: Path, out: Path, teacher: Teacher, *, name: str) -> 
         path = work / f"{start:08d}.jsonl.gz"
         if not path.exists():
             block = groups[start : start + BLOCK]
-            write_groups(path, (with_scores(g, s) for g, s in zip(block, teacher(block), strict=True)))
+            write_groups(path, (_with_scores(g, s) for g, s in zip(block, teacher(block), strict=True)))
         blocks.append(path)
         yield min(start + BLOCK, len(groups))
     write_groups(out, (group for path in blocks for group in read_groups(path)))
@@ -132,8 +124,7 @@ def score_file(groups_file: Path, out: Path, teacher: Teacher, *, name: str) -> 
     work.rmdir()
 
 
-def with_scores(group: Group, scores: Sequence[float]) -> Group:
-    """The group with a teacher score a passage, in order."""
+def _with_scores(group: Group, scores: Sequence[float]) -> Group:
     return replace(group, passages=tuple(replace(c, teacher=round(s, 5)) for c, s in zip(group.passages, scores, strict=True)))
 
 

@@ -105,3 +105,22 @@ def test_wrong_base_hash_is_refused_before_training(base, rows_file, tmp_path):
     with pytest.raises(BadInput, match="base_sha256 is abc"):
         listwise.train(recipe_for(base, rows_file, tmp_path, "model.base_sha256=abc"))
     assert not (tmp_path / "listwise").exists()
+
+
+def test_start_goes_on_from_an_adapter(base, rows_file, tmp_path):
+    first = listwise.train(recipe_for(base, rows_file, tmp_path / "a", "listwise.max_steps=2", "listwise.dev=''"))
+    recipe = recipe_for(base, rows_file, tmp_path / "b", f"listwise.start={first}", "listwise.dev=''")
+    model, _ = listwise.build(recipe, base)
+    begun = {name: value for name, value in model.named_parameters() if "lora_B" in name}
+    assert all(value.abs().sum() > 0 for value in begun.values())
+    saved = load_file(first / "adapter_model.safetensors")
+    name, value = next(iter(begun.items()))
+    assert torch.equal(value, saved[name.replace(".default", "")])
+
+
+def test_start_of_another_shape_is_refused(base, rows_file, tmp_path):
+    first = listwise.train(recipe_for(base, rows_file, tmp_path / "a", "listwise.max_steps=1", "listwise.dev=''"))
+    with pytest.raises(BadInput, match="another shape"):
+        listwise.build(recipe_for(base, rows_file, tmp_path / "b", f"listwise.start={first}", "listwise.lora_rank=8"), base)
+    with pytest.raises(BadInput, match=r"holds no adapter_model\.safetensors"):
+        listwise.build(recipe_for(base, rows_file, tmp_path / "b", f"listwise.start={tmp_path}"), base)
