@@ -14,9 +14,8 @@ from dear import events as ev
 from dear.errors import DearError
 from dear.pipeline import Pipeline, Settings
 from dear.types import Hit
-from demo import limits
 from demo.comparison import Asked, Comparison, Setup, Side, arranged, ndcg
-from demo.pump import awaited, pumped
+from demo.pump import Stopped, Waiting, worked
 from demo.resources import Resources
 from demo.session import Ticket
 
@@ -51,35 +50,23 @@ def compare(resources: Resources, asked: Asked, ticket: Ticket) -> Iterator[Prog
 
 
 def _compare(resources: Resources, asked: Asked, ticket: Ticket) -> Iterator[Progress]:
-    began, now = time.monotonic(), Progress("Finding candidates")
+    now = Progress("Finding candidates")
     yield now
-    for words in awaited(resources, _keys(asked), ticket):
-        if words != now.waiting:
-            now = replace(now, waiting=words)
-            yield now
-        if time.monotonic() - began > limits.DEADLINE_S:
-            ticket.end(_late())
-    if ticket.stop.is_set():
-        yield Progress(stopped=ticket.why)
-        return
     sides: dict[int, Side] = {}
-    began, now = time.monotonic(), Progress()
-    for item in pumped(lambda: _both(resources, asked), ticket, resources.model_lock):
-        if time.monotonic() - began > limits.DEADLINE_S:
-            ticket.end(_late())
-        if ticket.stop.is_set():
-            break
-        if item is None:
-            continue
-        number, step = item
-        if isinstance(step, Side):
-            sides[number] = step
-        changed = _step(now, number, step)
-        if changed != now:
-            now = changed
-            yield now
-    if len(sides) < 2:
-        yield replace(now, stopped=ticket.why if ticket.stop.is_set() else "The model stopped early.")
+    try:
+        for item in worked(resources, _keys(asked), lambda: _both(resources, asked), ticket):
+            if isinstance(item, Waiting):
+                changed = replace(now, waiting=item.words)
+            else:
+                number, step = item
+                if isinstance(step, Side):
+                    sides[number] = step
+                changed = _step(replace(now, waiting=""), number, step)
+            if changed != now:
+                now = changed
+                yield now
+    except Stopped as error:
+        yield replace(now, stopped=str(error))
         return
     yield replace(now, result=_result(resources, asked, (sides[0], sides[1])))
 
@@ -157,7 +144,3 @@ def _result(resources: Resources, asked: Asked, sides: tuple[Side, Side]) -> Com
     first, second = (replace(side, ndcg=ndcg(side.ids, judgments)) for side in sides)
     result = Comparison(asked.query, (first, second), asked.blind and bool(secrets.randbelow(2)), judgments=judgments)
     return result if asked.blind else result.voted("skipped")
-
-
-def _late() -> str:
-    return f"The comparison took longer than {limits.DEADLINE_S:.0f} seconds and was ended: ask for fewer candidates."

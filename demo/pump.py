@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Generator, Iterable, Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from dear.errors import DearError
 from demo import limits
 
 if TYPE_CHECKING:
@@ -15,6 +18,57 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 _END = object()
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """The work has not begun; `words` say what it waits for."""
+
+    words: str
+
+
+class Stopped(DearError):
+    """The visitor, a newer run or the deadline ended the work; the text says which."""
+
+
+def worked(resources: Resources, keys: Iterable[str], make: Callable[[], Iterator[T]], ticket: Ticket) -> Iterator[T | Waiting]:
+    """Wait for the parts named by `keys` and for the model, then what `make()` yields; raises `Stopped` once the ticket is ended.
+
+    What takes longer than `DEADLINE_S`, waiting and work each, ends the ticket.
+    """
+    if not (yield from _told(awaited(resources, keys, ticket), ticket)):
+        raise Stopped(ticket.why)
+    began = time.monotonic()
+    for item in pumped(make, ticket, resources.model_lock):
+        _watch(began, ticket)
+        _go_on(ticket)
+        if item is not None:
+            yield item
+    _go_on(ticket)
+
+
+def _told(waits: Generator[str, None, bool], ticket: Ticket) -> Generator[Waiting, None, bool]:
+    """What is waited for, each thing once; returns what `waits` does."""
+    began, last = time.monotonic(), ""
+    while True:
+        try:
+            words = next(waits)
+        except StopIteration as end:
+            return end.value
+        _watch(began, ticket)
+        if words != last:
+            last = words
+            yield Waiting(words)
+
+
+def _watch(began: float, ticket: Ticket) -> None:
+    if time.monotonic() - began > limits.DEADLINE_S:
+        ticket.end(f"This took longer than {limits.DEADLINE_S:.0f} seconds and was ended: ask for fewer candidates.")
+
+
+def _go_on(ticket: Ticket) -> None:
+    if ticket.stop.is_set():
+        raise Stopped(ticket.why)
 
 
 def pumped(make: Callable[[], Iterator[T]], ticket: Ticket, lock: threading.Lock) -> Iterator[T | None]:
@@ -57,20 +111,22 @@ def _pump(make: Callable[[], Iterator[Any]], ticket: Ticket, lock: threading.Loc
             ticket.idle.set()
 
 
-def awaited(resources: Resources, keys: Iterator[str] | tuple[str, ...], ticket: Ticket) -> Iterator[str]:
+def awaited(resources: Resources, keys: Iterable[str], ticket: Ticket) -> Generator[str, None, bool]:
     """Words for what is waited for, until the parts are there or have failed and the model is this run's.
 
-    When it ends without the ticket being stopped, `resources.model_lock` is held, for `pumped` to give back.
+    Returns True with `resources.model_lock` held, for `pumped` to give back; False without it when the ticket was ended.
     """
     for key in keys:
         resources.want(key)
         while (part := resources.part(key)).state in ("waiting", "loading"):
             if ticket.stop.wait(0.2):
-                return
+                return False
             yield f"Waiting for: {part.title} – {part.detail}."
     while not resources.model_lock.acquire(timeout=0.25):
         if ticket.stop.is_set():
-            return
+            return False
         yield "The model is finishing another run."
     if ticket.stop.is_set():
         resources.model_lock.release()
+        return False
+    return True
