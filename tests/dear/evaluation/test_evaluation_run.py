@@ -1,0 +1,176 @@
+"""The whole of it, from plan to JSON line, files and command line."""
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from small_benchmarks import QRELS
+
+from dear.engines.fake import FakeScorer
+from dear.errors import BadInput, EngineError
+from dear.evaluation.opening import Want
+from dear.evaluation.run import Plan, evaluate
+from dear.evaluation.show import command, show
+from dear.runs import read_trec
+
+ROOT = Path(__file__).parents[3]
+MODEL_STAGES = ("bm25", "pointwise", "listwise", "fast")
+ROW = {"stage", "ndcg@1", "ndcg@5", "ndcg@10", "mrr@10", "ci95", "seconds_per_query"}
+TIMES = ("seconds_per_query", "seconds_total", "times_slower")
+
+
+def plan(folder, **options):
+    given = {"model": "fake", "stages": MODEL_STAGES, "peers": ("bm25",), "shuffles": 2, "max_tokens": 2000}
+    return Plan((str(folder),), **{**given, **options})
+
+
+def timeless(value):
+    """The figures without the clock's."""
+    if isinstance(value, dict):
+        return {name: timeless(item) for name, item in value.items() if name not in TIMES}
+    return [timeless(item) for item in value] if isinstance(value, list) else value
+
+
+def line_of(folder, room, **options):
+    (result,) = evaluate(plan(folder, **options), room)
+    return result.line
+
+
+def test_the_line_of_a_benchmark(small, room):
+    line = line_of(small, room)
+    assert {"benchmark", "model", "engine", "queries", "rows", "explanations", "peers"} <= set(line)
+    assert (line["benchmark"], line["model"], line["queries"]) == ("small", "fake", len(QRELS))
+    assert [row["stage"] for row in line["rows"]] == list(MODEL_STAGES)
+    for row in line["rows"]:
+        assert set(row) >= ROW
+        assert 0 <= row["ci95"][0] <= row["ndcg@10"] <= row["ci95"][1] <= 100
+        assert row["seconds_total"] >= row["seconds_per_query"] > 0
+    assert [row["after"] for row in line["rows"]] == ["", "bm25", "pointwise", "pointwise"]
+    assert json.loads(json.dumps(line)) == line
+
+
+def test_explanations_of_the_scripted_model(small, room):
+    found = line_of(small, room)["explanations"]
+    assert found["windows"] == 3
+    assert found["parsed"] == found["grounded"] == 100.0
+    assert found["quotes"] > 0
+    assert found["order_agreement"] == 1.0
+    assert found["agreement"]["listwise-fast"]["tau"] == 1.0  # both order by overlap
+    assert set(found["injection"]) == {"pointwise", "listwise", "fast"}
+    assert set(found["position_bias"]) == {"listwise", "fast"}
+    assert found["sufficiency"]["sentences"] > 0
+    assert line_of(small, room, explain=False)["explanations"] == {}
+
+
+def test_a_run_cut_at_any_point_goes_on_to_the_same_end(small, room, monkeypatch, tmp_path):
+    monkeypatch.setenv("DEAR_CACHE", str(tmp_path / "whole"))
+    whole = line_of(small, room)
+    monkeypatch.setenv("DEAR_CACHE", str(tmp_path / "cut"))
+    score, budget, cuts = FakeScorer.score, [0], 0
+
+    def failing(self, query, texts, titles):
+        if budget[0] <= 0:
+            raise EngineError("cut")
+        budget[0] -= 1
+        yield from score(self, query, texts, titles)
+
+    monkeypatch.setattr(FakeScorer, "score", failing)
+    for _ in range(100):
+        budget[0] = 3  # a warm-up and two calls, then the power goes
+        try:
+            resumed = line_of(small, room)
+            break
+        except EngineError:
+            cuts += 1
+    assert cuts >= 2
+    assert timeless(resumed) == timeless(whole)
+
+
+def test_a_repeated_run_is_the_same_to_the_last_second(small, room):
+    first, second = line_of(small, room, stages=("pointwise",)), line_of(small, room, stages=("pointwise",))
+    (one,), (two,) = first["rows"], second["rows"]
+    assert one["seconds_per_query"] == two["seconds_per_query"] > 0  # the second is told what the first took
+    assert timeless(one) == timeless(two)
+
+
+def test_listwise_without_pointwise_reads_the_first_stage(small, room):
+    line = line_of(small, room, stages=("fast",), peers=())
+    assert [row["after"] for row in line["rows"]] == ["bm25"]
+
+
+def test_files(small, room, tmp_path):
+    out = tmp_path / "out"
+    text = next(show(plan(small), room, out, as_json=False))
+    assert "small: 3 queries" in text
+    assert json.loads((out / "small.json").read_text(encoding="utf-8"))["queries"] == 3
+    run = dict(read_trec(out / "small.pointwise.trec"))
+    assert set(run) == set(QRELS)
+    with open(out / "small.queries.csv", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert {(row["query"], row["stage"]) for row in rows} == {(query, stage) for query in QRELS for stage in MODEL_STAGES}
+    table = (out / "table.md").read_text(encoding="utf-8")
+    assert "| fake listwise | measured here |" in table
+    assert "python -m dear evaluate" in table
+    assert (out / "table.csv").read_text(encoding="utf-8").startswith("benchmark,system,from,")
+    assert (out / "small.png").stat().st_size > 5000
+
+
+def test_a_run_file_measures_to_what_the_line_says(small, room, tmp_path):
+    from dear.metrics import evaluate as measure
+
+    (line,) = (json.loads(text) for text in show(plan(small), room, tmp_path, as_json=True))
+    run = {query: {passage: score for _, passage, _, score in rows} for query, rows in read_trec(tmp_path / "small.fast.trec")}
+    stated = next(row for row in line["rows"] if row["stage"] == "fast")["ndcg@10"]
+    assert 100 * measure(run, QRELS)["nDCG@10"] == pytest.approx(stated, abs=0.005)
+
+
+def test_published_figures_stand_beside_the_measured(staged, room, tmp_path):
+    given = Plan(("dl19",), model="fake", stages=("bm25",), want=Want(data=staged.parent), peers=(), explain=False)
+    next(show(given, room, tmp_path, as_json=True))
+    table = (tmp_path / "table.md").read_text(encoding="utf-8")
+    assert "| DeAR-L-8B | paper |  |  | 77.91 |" in table
+    assert "| bm25 | measured here |" in table
+
+
+def test_the_command_in_the_table_is_the_plan():
+    given = Plan(("x",), model="dear-8b", want=Want(limit=3, data=Path("my data")), top=5)
+    stages = "bm25,dense,pointwise,listwise,fast"
+    expected = f"python -m dear evaluate x --model dear-8b --stages {stages} --engine auto --data 'my data' --limit 3 --top 5"
+    assert command(given, "x") == expected
+
+
+def test_how_far_the_listwise_stage_goes():
+    assert Plan(("x",)).reach() == {"top": 10, "window": 10, "stride": 5}
+    assert Plan(("x",), model="dear-8b").reach() == {"top": 100, "window": 20, "stride": 10}
+    assert Plan(("x",), model="dear-8b", top=30).reach()["top"] == 30
+    with pytest.raises(BadInput, match="stride 9 exceeds window 4"):
+        Plan(("x",), window=4, stride=9)
+
+
+def dear(*arguments, **environment):
+    given = [sys.executable, "-m", "dear", *map(str, arguments)]
+    return subprocess.run(given, cwd=ROOT, capture_output=True, text=True, timeout=240, env={**os.environ, **environment})
+
+
+def test_the_command_line_prints_one_line_a_benchmark(small, staged):
+    options = ("--model", "fake", "--stages", "bm25,fast", "--peers", "bm25", "--shuffles", "1", "--json")
+    result = dear("evaluate", small, "dl19", "--data", staged.parent, *options)
+    assert result.returncode == 0, result.stderr
+    assert [json.loads(line)["benchmark"] for line in result.stdout.splitlines()] == ["small", "dl19"]
+    assert "query/s" in result.stderr or "s/query" in result.stderr
+
+
+def test_the_command_line_says_what_is_wrong(small):
+    for arguments, says in (
+        (("nothing",), "no benchmark 'nothing'"),
+        ((small, "--stages", "bm26"), "unknown stage 'bm26'"),
+        (("nq", "--split", "x"), "split"),
+    ):
+        result = dear("evaluate", *arguments, "--model", "fake")
+        assert result.returncode == 2
+        assert says in result.stderr
+        assert "Traceback" not in result.stderr
