@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import tempfile
 
-os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # before the import below
+os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # both before the import below
+os.environ.setdefault("GRADIO_TEMP_DIR", tempfile.mkdtemp(prefix="dear-page-"))  # files of visitors in a folder of this server's own
 
 from typing import Any
 
@@ -19,7 +21,8 @@ from demo.uploads import Uploads
 
 def build_demo(resources: Resources) -> gr.Blocks:
     """The page over these resources; starts nothing and loads nothing."""
-    with gr.Blocks(title="DeAR: reranking you can read", analytics_enabled=False, fill_width=True) as demo, gr.Column(elem_classes="dear-page"):
+    options = {"analytics_enabled": False, "fill_width": True, "delete_cache": limits.DELETE_CACHE}
+    with gr.Blocks(title="DeAR: reranking you can read", **options) as demo, gr.Column(elem_classes="dear-page"):
         header = gr.HTML(render.header(resources.chips()), **plain())
         uploads = Uploads(resources)
         with gr.Tabs(elem_classes="dear-tabs") as tabs:

@@ -21,7 +21,7 @@ from demo import handlers, limits
 from demo.handlers import View
 from demo.limits import Request
 from demo.pump import pumped
-from demo.resources import NotReady, Resources
+from demo.resources import NotReady, Resources, short_name
 
 logger = logging.getLogger(__name__)
 
@@ -37,6 +37,7 @@ class Ticket:
     stop: threading.Event = field(default_factory=threading.Event)
     idle: threading.Event = field(default_factory=threading.Event)
     why: str = STOPPED
+    events: list[ev.Event] = field(default_factory=list)  # what the run has said so far
 
     def end(self, why: str = STOPPED) -> None:
         """Ask the run to end."""
@@ -150,6 +151,8 @@ def _reduced(resources: Resources, asked: Request, ticket: Ticket, view: View) -
             if (ended := _ended(view, ticket, began)) is not None:
                 yield ended
                 return
+            if event is not None:
+                ticket.events.append(event)
             at = time.monotonic() - began
             view = replace(view, elapsed=at) if event is None else handlers.reduce(view, event, at)
             if isinstance(event, ev.Started):
@@ -166,9 +169,15 @@ def _events(resources: Resources, asked: Request) -> Iterator[ev.Event]:
     pipeline, broken = _pipeline(resources, asked)
     with closing(pipeline.run(asked.query)) as events:
         for event in events:
-            yield event
+            yield replace(event, config={**_described(resources, asked), **event.config}) if isinstance(event, ev.Started) else event
             if isinstance(event, ev.Started):
                 yield from broken
+
+
+def _described(resources: Resources, asked: Request) -> dict[str, str]:
+    """What a recording should say of the run and the pipeline does not know. A private corpus keeps its name to itself."""
+    corpus = short_name(asked.corpus) if asked.corpus in resources.corpora else "own passages"
+    return {"corpus": corpus, "retriever": asked.retriever, "model": short_name(asked.model)}
 
 
 def _pipeline(resources: Resources, asked: Request) -> tuple[Pipeline, list[ev.Failed]]:

@@ -67,7 +67,7 @@ def gradio_theme() -> Any:
 def head() -> str:
     """What goes into the document's head: the style sheet and the script, both inline."""
     css = replay.look() + _joined("dear.css", "lab.css")
-    script = _joined("dear.js", "lab.js")
+    script = _joined("dear.js", "share.js", "lab.js")
     icon = "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 32 32' fill='none' stroke-width='4' stroke-linecap='round'%3E"
     icon += "%3Cpath stroke='%234d5c76' d='M4 8C14 8 18 24 28 24'/%3E%3Cpath stroke='%23ae1f5d' d='M4 24C14 24 18 8 28 8'/%3E%3C/svg%3E"
     return f'<link rel="icon" href="{icon}"><meta name="referrer" content="no-referrer"><style>{css}</style><script>{script}</script>'

@@ -12,10 +12,12 @@ import gradio as gr
 from dear.errors import BadInput, DearError
 from demo import limits, render
 from demo.handlers import View, failed
+from demo.kept_runs import KeptRuns
 from demo.limits import RETRIEVERS, Request, check
 from demo.render import Panels, panels
 from demo.resources import Resources, needs_gpu, short_name
 from demo.session import Ticket, Tickets, candidates, explain
+from demo.tabs import sharing
 from demo.tabs.widgets import QUIET, choice, plain, query_field, run_buttons, session_of, slider
 from demo.uploads import MINE, Uploads
 
@@ -23,22 +25,16 @@ logger = logging.getLogger(__name__)
 
 EXAMPLES = 4
 BUSY = "Too many people are waiting for the model. The candidates are here; press Rank again in a minute for the rest."
-COPY_LINK = """(q, c, r, k, d, w, s, m, t) => {
-  const p = new URLSearchParams(location.search);
-  const set = (name, value, usual) => (value === usual ? p.delete(name) : p.set(name, value));
-  set("q", q, ""); p.set("corpus", c); set("retriever", r, "bm25"); p.set("model", m); set("k", String(k), "%d");
-  set("depth", String(d), "%d"); set("window", String(w), "%d"); set("stride", String(s), "%d"); set("reasoning", t ? "on" : "off", "on");
-  history.replaceState(history.state, "", location.pathname + "?" + p.toString());
-}""" % (limits.CANDIDATES[2], limits.DEPTH[2], limits.WINDOW[2], limits.STRIDE[2])  # noqa: UP031
 
 
 @dataclass
 class ExplainTab:
-    """Handlers of the tab. They hold no state of a visitor beyond the ticket of the run under way."""
+    """Handlers of the tab. They hold nothing of a visitor but the ticket of the run under way and, for its exports, that run's events."""
 
     resources: Resources
     tickets: Tickets
     uploads: Uploads
+    kept: KeptRuns
 
     # Gradio finds the request by its annotation among the plain parameters, so these are spelled out.
     def begin(
@@ -51,6 +47,7 @@ class ExplainTab:
         except DearError as error:
             return (None, render.alert(str(error)), *run_buttons(running=False), *[gr.skip()] * len(Panels.__slots__))
         ticket = self.tickets.open(session_of(request))
+        self.kept.keep(session_of(request), ticket.events)
         try:
             view = candidates(self.resources, asked)
         except Exception:
@@ -183,7 +180,8 @@ class ExplainTab:
 
 def build(resources: Resources, uploads: Uploads, demo: gr.Blocks, header: gr.HTML) -> gr.Dropdown:
     """Add the tab's components and events to the open Blocks and return the choice of corpus; `header` says what is running."""
-    tab = ExplainTab(resources, Tickets(), uploads)
+    shared = sharing.Sharing()
+    tab = ExplainTab(resources, Tickets(), uploads, shared.kept)
     with gr.Row(elem_classes="dear-ask"):
         query = gr.Textbox(label="Query", placeholder="Ask a question…", max_lines=1, elem_classes="dear-query", container=False, **query_field())
         go = gr.Button("Rank", elem_classes="dear-go", min_width=104, scale=0)
@@ -198,13 +196,14 @@ def build(resources: Resources, uploads: Uploads, demo: gr.Blocks, header: gr.HT
     ticket = gr.State(None)
 
     asked = [query, *settings]
+    sharing.build(shared, asked, demo)
     begin_out = [ticket, alert, go, stop, *outputs]
     run_out = [header, why, go, stop, *outputs]
 
     def chain(event: Any) -> None:
         """candidates at once, then the address, then the run in its turn."""
         begun = event(tab.begin, asked, begin_out, queue=False, trigger_mode="multiple", **QUIET)
-        begun.then(None, asked, None, js=COPY_LINK, **QUIET)
+        begun.then(None, asked, None, js=sharing.ADDRESS, **QUIET)
         ran = begun.then(tab.run, [ticket, *asked], run_out, concurrency_id="model", concurrency_limit=1, trigger_mode="multiple", **QUIET)
         ran.failure(lambda: (render.alert(BUSY), *run_buttons(running=False)), None, [alert, go, stop], queue=False, **QUIET)
 
@@ -218,7 +217,8 @@ def build(resources: Resources, uploads: Uploads, demo: gr.Blocks, header: gr.HT
     gr.on([field.input for field in settings], tab.summary, settings, accordion, queue=False, trigger_mode="always_last", **QUIET)
     settings[0].change(tab.examples, settings[0], examples, queue=False, **QUIET)
     settings[0].change(tab.summary, settings, accordion, queue=False, **QUIET)  # an upload sets it too
-    demo.load(tab.link, None, [*asked, accordion, alert, header, why, loading, timer, *examples], queue=False, **QUIET)
+    linked = demo.load(tab.link, None, [*asked, accordion, alert, header, why, loading, timer, *examples], queue=False, **QUIET)
+    linked.then(None, [query, alert], None, js=sharing.RUN_LINKED, **QUIET)
     return settings[0]
 
 
