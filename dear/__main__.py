@@ -123,7 +123,7 @@ def rerank(
 
 @app.command()
 def evaluate(
-    benchmarks: Annotated[list[str], typer.Argument(help="dl19, dl20, beir/covid …, noveleval, nq, teaching, dl-sub, or folders.")],
+    benchmarks: Annotated[list[str] | None, typer.Argument(help="dl19, dl20, beir/covid …, noveleval, nq, teaching, dl-sub, or folders.")] = None,
     model: Model = "dear-nano",
     stages: Annotated[str, typer.Option(help="Some of bm25,dense,pointwise,listwise,fast.")] = "bm25,dense,pointwise,listwise,fast",
     engine: Engine = "auto",
@@ -140,18 +140,22 @@ def evaluate(
     shuffles: Annotated[int, typer.Option(min=0, help="Shuffled inputs a query, for position bias.")] = 10,
     probes: Annotated[int, typer.Option(min=0, help="Queries whose input is shuffled and planted with an instruction.")] = 10,
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first queries, for a trial.")] = None,
+    names: Annotated[bool, typer.Option("--list", help="Show the registry of benchmarks and end.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Measure effectiveness, speed and explanations on benchmarks; answers are kept, so a run that was cut goes on."""
     from dear.evaluation.opening import Want
     from dear.evaluation.run import Plan
-    from dear.evaluation.show import show
+    from dear.evaluation.show import registry, show
     from dear.evaluation.stages import parse_stages
 
+    if names:
+        print(registry())
+        return
     want = Want(depth, split, limit, data)
     peer_names = tuple(dict.fromkeys(name.strip() for name in peers.split(",") if name.strip()))
     plan = Plan(
-        tuple(benchmarks), model, engine, parse_stages(stages), want, top, window, stride, max_tokens, peer_names, explain, shuffles, probes
+        tuple(benchmarks or ()), model, engine, parse_stages(stages), want, top, window, stride, max_tokens, peer_names, explain, shuffles, probes
     )  # fmt: skip
     for text in show(plan, _room, out, as_json=as_json):
         print(text, flush=True)

@@ -15,7 +15,6 @@ def plot(line: Mapping[str, Any], path: Path) -> Path:
     Raises `MissingDependency` without matplotlib.
     """
     require("matplotlib", extra="matplotlib")
-    from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7, 4.5), layout="constrained")
@@ -38,8 +37,5 @@ def plot(line: Mapping[str, Any], path: Path) -> Path:
     axes.set_title(f"{line['benchmark']} ({line['queries']} queries)")
     axes.margins(x=0.25, y=0.15)
     path.parent.mkdir(parents=True, exist_ok=True)
-    if path.suffix == ".svg":
-        FigureCanvasSVG(figure).print_svg(path)
-    else:
-        figure.savefig(path, dpi=120)
+    figure.savefig(path, dpi=120)
     return path

@@ -47,6 +47,8 @@ class Plan:
     def __post_init__(self) -> None:
         if not self.benchmarks:
             raise BadInput("no benchmark to measure on: name at least one")
+        for stage in self.stages:
+            _check_stage(self, stage)
         self.settings(reasoning=True)
 
     def reach(self) -> dict[str, int]:
@@ -61,6 +63,19 @@ class Plan:
             candidates=max(reach["top"], 1), depth=reach["top"], window=reach["window"], stride=reach["stride"],
             reasoning=reasoning, max_tokens=self.max_tokens, stages=("retrieval", "listwise"),
         )  # fmt: skip
+
+
+def _check_stage(plan: Plan, stage: str) -> None:
+    """Raise `BadInput` where the model cannot do a stage: before any index is opened."""
+    from dear.zoo import resolve
+
+    needed = {"pointwise": "pointwise", "listwise": "listwise", "fast": "listwise"}.get(stage)
+    if needed is None or plan.engine == "fake":
+        return
+    if not resolve(plan.model).has(needed):
+        raise BadInput(f"{plan.model!r} does not do the {needed} stage: leave {stage} out of --stages, or choose another --model")
+    if stage == "fast" and plan.model.startswith("openai:"):
+        raise BadInput(f"{plan.model!r} gives text only and the fast mode needs logits: leave fast out of --stages")
 
 
 def _is_small(model: str) -> bool:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from dear.errors import MissingDependency
+from dear.evaluation.benchmarks import BENCHMARKS
 from dear.evaluation.opening import Room
 from dear.evaluation.plot import plot
 from dear.evaluation.run import NANO, PEERS, Plan, Result, evaluate
@@ -28,6 +29,22 @@ def show(plan: Plan, room: Room, out: Path | None, *, as_json: bool) -> Iterator
         if out:
             _write(done, plan, out)
         yield json.dumps(result.line, ensure_ascii=False) if as_json else summary(result.line)
+
+
+def registry() -> str:
+    """The benchmarks by name: what they are, where they come from, how they are measured, what is published."""
+    out: list[str] = []
+    for row in BENCHMARKS.values():
+        count = f"{row.queries} queries" if row.queries else "queries of the chosen split"
+        out.append(f"{row.name}: {row.title}; {count}; {row.main}, gain: {row.gain}, relevant from grade {row.relevant}")
+        network = f"index {row.index}, topics {row.topics}, judgments {row.qrels or 'by answer'}" if row.index else ""
+        places = [f"a folder named {' or '.join(row.folders)} below --data" if row.folders else "comes with the project", network]
+        out.append("    from " + "; else ".join(place for place in places if place))
+        for figure in row.published:
+            values = ", ".join(f"{name} {value}" for name, value in figure.values.items())
+            seconds = f", {figure.seconds_per_query} s/query" if figure.seconds_per_query else ""
+            out.append(f"    {figure.system}: {values}{seconds} ({figure.source}{'; ' + figure.note if figure.note else ''})")
+    return "\n".join(out)
 
 
 def progress(items: Iterable[Any], what: str, total: int) -> Iterable[Any]:
