@@ -15,6 +15,7 @@ from demo.cards import cards
 from demo.handlers import STAGE_NAMES, View, agreement
 from demo.markup import esc, join, plural, seconds
 from demo.slopegraph import slopegraph
+from demo.working import working
 
 LOGO = (
     '<svg class="logo" viewBox="0 0 32 32" aria-hidden="true"><path class="c" d="M4 8C14 8 18 24 28 24"/><path class="b" d="M4 16h24"/>'
@@ -232,7 +233,7 @@ def report(view: View) -> str:
         if i + 1 < len(shown):
             tiles.append(_tau(taus.get((stage, shown[i + 1]))))
     judged = "" if view.metrics else '<p class="hint">No judgments for this query, so no nDCG. Example queries have them.</p>'
-    return f'<section class="report" aria-label="stages compared"><div class="tiles">{join(tiles)}</div>{judged}</section>'
+    return f'<section class="report" aria-label="stages compared"><div class="tiles">{join(tiles)}</div>{working(view)}{judged}</section>'
 
 
 def _tile(view: View, stage: str, before: str | None) -> str:
