@@ -57,6 +57,7 @@ class View:
     waiting: str = ""  # what the run waits for, in words
     message: str = ""  # the last milestone, for the status region
     final: bool = False
+    recorded: bool = False  # an example from earlier, not this visitor's run
 
     def number(self, passage_id: str) -> int:
         """D-number of a passage: its place in the retrieved list, from 1."""

@@ -130,9 +130,20 @@ def _illustration() -> str:
 
 
 def rail(view: View) -> str:
-    """The three stages with their state, progress and cost."""
+    """The three stages with their state, progress and cost; over a recorded example what it is, and in each stage what it does."""
     items = join(_stage(view, stage, index) for index, stage in enumerate(STAGES, 1))
-    return f'<ol class="rail" aria-label="stages">{items}</ol>{_jump(view)}'
+    about, told = (_recorded(view), " told") if view.recorded else ("", "")
+    return f'{about}<ol class="rail{told}" aria-label="stages">{items}</ol>{_jump(view)}'
+
+
+def _recorded(view: View) -> str:
+    models = list(dict.fromkeys(view.config[stage] for stage in ("pointwise", "listwise") if stage in view.config))
+    return (
+        '<section class="example"><span class="chip recorded"><b>recorded</b></span>'
+        "<div><h2>One list, ranked three times</h2>"
+        f"<p>“<bdi>{esc(view.query)}</bdi>”, ranked earlier by <bdi>{esc(', then '.join(models) or 'a student')}</bdi>. "
+        "Press Rank to see it happen here, pick an example, or press <kbd>/</kbd> and ask your own.</p></div></section>"
+    )
 
 
 def _jump(view: View) -> str:
@@ -146,11 +157,12 @@ def _jump(view: View) -> str:
 
 def _stage(view: View, stage: str, index: int) -> str:
     state = view.stages[stage]
+    line = f'<span class="line">{STAGE_LINES[stage]}</span>' if view.recorded else ""
     share = {"done": 100, "running": _share(view, stage)}.get(state, 0)
     return (
         f'<li class="{stage} {state}"><span class="step" aria-hidden="true">{_mark(state, index)}</span>'
         f'<span class="what"><b>{STAGE_NAMES[stage]}</b><span class="sr"> {STATE_WORDS[state]}: </span>'
-        f'<span class="detail">{esc(_detail(view, stage))}</span></span>'
+        f'<span class="detail">{esc(_detail(view, stage))}</span>{line}</span>'
         f'<span class="meter" aria-hidden="true"><span style="width:{share:.0f}%"></span></span></li>'
     )
 

@@ -11,9 +11,10 @@ import gradio as gr
 
 from dear.errors import BadInput, DearError
 from demo import limits, render
-from demo.handlers import View, failed
+from demo.handlers import View, failed, reduce_all
 from demo.kept_runs import KeptRuns
 from demo.limits import RETRIEVERS, Request, check
+from demo.recordings import Recording, recordings
 from demo.render import Panels, panels
 from demo.resources import Resources, needs_gpu, short_name
 from demo.session import Ticket, Tickets, candidates, explain
@@ -180,10 +181,19 @@ class ExplainTab:
 
 def build(resources: Resources, uploads: Uploads, demo: gr.Blocks, header: gr.HTML) -> gr.Dropdown:
     """Add the tab's components and events to the open Blocks and return the choice of corpus; `header` says what is running."""
-    shared = sharing.Sharing()
+    example = next(iter(recordings()), None)
+    shared = sharing.Sharing(example.events if example else ())
     tab = ExplainTab(resources, Tickets(), uploads, shared.kept)
     with gr.Row(elem_classes="dear-ask"):
-        query = gr.Textbox(label="Query", placeholder="Ask a question…", max_lines=1, elem_classes="dear-query", container=False, **query_field())
+        query = gr.Textbox(
+            example.query if example else "",
+            label="Query",
+            placeholder="Ask a question…",
+            max_lines=1,
+            elem_classes="dear-query",
+            container=False,
+            **query_field(),
+        )
         go = gr.Button("Rank", elem_classes="dear-go", min_width=104, scale=0)
         stop = gr.Button("Stop", elem_classes="dear-stop", min_width=104, scale=0, visible=False)
     alert = gr.HTML("", **plain("hide-empty"))
@@ -191,7 +201,7 @@ def build(resources: Resources, uploads: Uploads, demo: gr.Blocks, header: gr.HT
         examples = [gr.Button("", elem_classes="dear-example", visible=False, size="sm", min_width=0, scale=0) for _ in range(EXAMPLES)]
     settings, accordion, why = _settings(resources)
     loading = gr.HTML(render.loading((p.title, p.state, p.detail) for p in resources.parts()), **plain("hide-empty"))
-    outputs = _columns()
+    outputs = _columns(_first(example))
     timer = gr.Timer(1.0)
     ticket = gr.State(None)
 
@@ -245,18 +255,25 @@ def _label(asked: Request) -> str:
     return f"Settings: {asked.summary(short_name(asked.corpus))}"
 
 
-def _columns() -> list[gr.HTML]:
-    """The panels, in the order of `Panels`."""
-    rail, notes = gr.HTML(render.welcome(), **plain("hide-empty")), gr.HTML("", **plain("hide-empty"))
+def _first(example: Recording | None) -> View:
+    """What a visitor sees first: a finished run from earlier, shown as a live one is; an empty page without it."""
+    return replace(reduce_all(example.events), recorded=True) if example else View()
+
+
+def _columns(view: View) -> list[gr.HTML]:
+    """The panels of a view, in the order of `Panels`."""
+    first = panels(view)
+    rail, notes = gr.HTML(first.rail, **plain("hide-empty")), gr.HTML(first.notes, **plain("hide-empty"))
     with gr.Row(elem_classes="dear-columns"):
         with gr.Column(elem_classes="dear-column", elem_id="dear-candidates", min_width=320):
-            cards = gr.HTML("", **plain())
+            cards = gr.HTML(first.cards, **plain())
         with gr.Column(elem_classes="dear-column dear-follow", elem_id="dear-moved", min_width=320):
-            graph = gr.HTML("", **plain())
+            graph = gr.HTML(first.graph, **plain())
         with gr.Column(elem_classes="dear-column dear-follow", elem_id="dear-reasoning", min_width=320):
-            progress, live, written = gr.HTML("", **plain()), gr.HTML("", **plain("hide-empty")), gr.HTML("", **plain("hide-empty"))
-    report = gr.HTML("", **plain("hide-empty"))
-    status = gr.HTML(render.status(View()), **plain())
+            progress, live = gr.HTML(first.progress, **plain()), gr.HTML(first.live, **plain("hide-empty"))
+            written = gr.HTML(first.written, **plain("hide-empty"))
+    report = gr.HTML(first.report, **plain("hide-empty"))
+    status = gr.HTML(first.status, **plain())
     return [rail, notes, cards, graph, progress, live, written, report, status]
 
 
