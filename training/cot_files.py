@@ -39,7 +39,7 @@ def make(recipe: Recipe) -> tuple[int, int]:
 def mix(recipe: Recipe) -> Mix:
     """How rows are drawn, from the recipe."""
     s = recipe.cot
-    return Mix(s.min_k, s.max_k, s.distractors, s.empty, s.fast, s.seed)
+    return Mix(s.min_k, s.max_k, s.distractors, s.empty, s.fast, s.seed, s.ordered)
 
 
 def check(recipe: Recipe, path: Path | str) -> Report:

@@ -137,6 +137,7 @@ class Cot:
     distractors: float = number(0.3, 0, 1)  # share of a row's passages that come from other topics
     empty: float = number(0.03, 0, 1)  # share of rows in which no passage helps
     fast: float = number(0.0, 0, 1)  # share of rows that are a ranking without reasoning
+    ordered: float = number(0.0, 0, 1)  # share of rows whose passages come as an imperfect first stage ranks them
     out: str = "out/cot.jsonl"
     dev_out: str = "out/cot-dev.jsonl"
     dev_rows: int = number(200, 0)

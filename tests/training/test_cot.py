@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from dataclasses import replace
 
 import pytest
@@ -16,7 +17,7 @@ from dear.explain import find_quote
 from dear.parse import parse
 from dear.types import Passage
 from training.cot import forced, messages, read_rows, render, write_rows
-from training.cot_augment import Mix, augment, teaching_queries
+from training.cot_augment import Mix, augment, draw, teaching_queries
 from training.cot_check import check_rows, held_out, passages_of, query_of
 from training.cot_quoted import find_evidence, quoted, read_hints, reason_about
 from training.groups import Candidate, Group
@@ -222,3 +223,12 @@ def test_long_sentences_are_cut_to_twenty_words():
 
 def test_hints_of_absent_data_are_empty(tmp_path):
     assert read_hints(tmp_path) == {}
+
+
+def test_ordered_rows_come_as_an_imperfect_first_stage_ranks(teaching):
+    query = next(q for q in teaching_queries(teaching, "train") if q.query_id == "sky-q2")
+    draws = [draw(query, Mix(min_k=4, max_k=4, distractors=0, empty=0, ordered=share), random.Random(i)) for share in (0.0, 1.0) for i in range(300)]
+    first = [query.grades.get(passages[0].id, 0) > 0 for passages in draws]
+    shuffled, ordered = sum(first[:300]), sum(first[300:])
+    assert 45 < shuffled < 110
+    assert 180 < ordered < 285
