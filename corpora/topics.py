@@ -7,8 +7,10 @@ A topic is a query with, in the question-answering collections, the answers that
 from __future__ import annotations
 
 import ast
+import contextlib
 import json
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -54,10 +56,10 @@ def fetch_topics(constant: str) -> dict[str, Topic]:
 @in_java
 def fetch_qrels(constant: str) -> Path:
     """The judgments file of Anserini's constant, in TREC's format; errors as above."""
-    known = java_class("io.anserini.eval.Qrels")
     try:
-        path = java_class("io.anserini.eval.RelevanceJudgments").getQrelsPath(java_class("java.nio.file.Path").of(known.valueOf(constant).path))
-        return Path(path.toString())
+        file = java_class("java.nio.file.Path").of(java_class("io.anserini.eval.Qrels").valueOf(constant).path)
+        with _quiet_java():
+            return Path(java_class("io.anserini.eval.RelevanceJudgments").getQrelsPath(file).toString())
     except Exception as error:
         raise _failure(constant, "judgments", error) from error
 
@@ -71,10 +73,23 @@ def _read(reader: str, path: str) -> dict[str, dict[str, str]]:
 @in_java
 def _fetch(constant: str) -> dict[str, dict[str, str]]:
     try:
-        topics = java_class(f"{READER}.TopicReader").getTopicsWithStringIds(java_class(f"{READER}.Topics").valueOf(constant))
-        return _plain(topics)
+        known = java_class(f"{READER}.Topics").valueOf(constant)
+        with _quiet_java():
+            return _plain(java_class(f"{READER}.TopicReader").getTopicsWithStringIds(known))
     except Exception as error:
         raise _failure(constant, "topics", error) from error
+
+
+@contextlib.contextmanager
+def _quiet_java() -> Iterator[None]:
+    """Let Java's standard output go nowhere: Anserini tells there what it downloads, and a command's output is not the place."""
+    system = java_class("java.lang.System")
+    before = system.out
+    system.setOut(java_class("java.io.PrintStream")(java_class("java.io.OutputStream").nullOutputStream()))
+    try:
+        yield
+    finally:
+        system.setOut(before)
 
 
 def _plain(topics: Any) -> dict[str, dict[str, str]]:

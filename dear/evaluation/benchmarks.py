@@ -89,6 +89,7 @@ def _track(year: int, queries: int, qrels: str, topics: str, figures: tuple[floa
         "msmarco-v1-passage",
         topics,
         qrels,
+        "TsvInt",
         relevant=2,
         published=_reported("ndcg@10", *figures) + times,
     )
@@ -139,7 +140,7 @@ _ROWS = (
         ("nq",),
         "wikipedia-dpr-100w",
         "NQ_TEST",
-        reader="DprJsonl",
+        reader="DprNq",
         by_answer=True,
         gain="the passage holds an answer",
         published=(Published("DeAR-L-8B", DEAR, {"top@1": 54.29}),),

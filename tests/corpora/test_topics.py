@@ -2,12 +2,18 @@
 
 import gzip
 import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
 from corpora.topics import Topic, fetch_qrels, fetch_topics, read_topics
 from corpora.trec import read_qrels
 from dear.errors import BadInput
+
+ROOT = Path(__file__).parents[2]
 
 
 def test_tsv_with_words_or_numbers_as_ids(tmp_path):
@@ -68,10 +74,16 @@ def test_every_constant_of_the_registry_is_known_to_anserini_and_every_index_to_
     def names(enum):
         return {str(value.toString()) for value in java_class(enum).values()}
 
+    @in_java
+    def reader(constant):
+        known = java_class("io.anserini.search.topicreader.Topics").valueOf(constant)
+        return known.readerClass.getName().rpartition(".")[2].removesuffix("TopicReader")
+
     topics, qrels = names("io.anserini.search.topicreader.Topics"), names("io.anserini.eval.Qrels")
     rows = [row for row in BENCHMARKS.values() if row.index]
     assert len(rows) == 11
     assert {row.topics for row in rows} <= topics
+    assert {row.name: row.reader for row in rows} == {row.name: reader(row.topics) for row in rows}
     assert {row.qrels for row in rows if not row.by_answer} <= qrels
     assert {row.index for row in rows} <= set(prebuilt_names())
 
@@ -82,3 +94,26 @@ def test_fetched_for_real(constant):
     topics, qrels = fetch_topics(constant), read_qrels(fetch_qrels(constant))
     assert set(qrels) <= set(topics)
     assert all(topic.text for topic in topics.values())
+
+
+def test_a_download_that_fails_says_so_and_prints_nothing(tmp_path):
+    """In a process of its own, whose cache and proxy lead nowhere."""
+    code = (
+        "from corpora.topics import fetch_qrels\n"
+        "from corpora.jvm import in_java, java_class\n"
+        "from dear.errors import IndexFailure\n"
+        "@in_java\n"
+        "def nowhere():\n"
+        "    for name, value in (('https.proxyHost', '127.0.0.1'), ('https.proxyPort', '9'), ('user.home', '/nonexistent')):\n"
+        "        java_class('java.lang.System').setProperty(name, value)\n"
+        "nowhere()\n"
+        "try:\n"
+        "    fetch_qrels('BEIR_V1_0_0_SCIFACT_TEST')\n"
+        "except IndexFailure as error:\n"
+        "    assert '--data' in str(error)\n"
+        "else:\n"
+        "    raise SystemExit('it did not fail')\n"
+    )
+    environment = {**os.environ, "ANSERINI_TOPICS_CACHE": str(tmp_path), "PYSERINI_CACHE": str(tmp_path), "HOME": str(tmp_path)}
+    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120)
+    assert (result.returncode, result.stdout) == (0, ""), result.stderr

@@ -69,11 +69,8 @@ def test_what_the_network_gives_is_read_by_the_same_code(staged, room):
 def test_natural_questions_are_judged_by_answer(staged, room):
     folder = staged.rename(staged.with_name("nq"))
     (folder / "topics.dl19-passage.txt").unlink()
-    rows = [
-        {"question": "what covers most of the earth", "answer": ["salt water", "the sea"]},
-        {"question": "who eats krill", "answer": ["a penguin"]},
-    ]
-    (folder / "topics.nq.test.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    lines = ["what covers most of the earth\t['salt water', 'the sea']", "who eats krill\t['a penguin']"]
+    (folder / "topics.nq.test.txt").write_text("".join(line + "\n" for line in lines))
     opened = open_benchmark("nq", Want(data=folder.parent), room)
     first, second = opened.questions
     assert first.grades["sea-1"] == 1
