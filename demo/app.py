@@ -14,7 +14,7 @@ import gradio as gr
 
 from demo import limits, render, theme
 from demo.resources import Resources
-from demo.tabs import compare, explain, mydata
+from demo.tabs import compare, explain, learn, mydata
 from demo.tabs.widgets import plain
 from demo.uploads import Uploads
 
@@ -28,6 +28,8 @@ def build_demo(resources: Resources) -> gr.Blocks:
         with gr.Tabs(elem_classes="dear-tabs") as tabs:
             with gr.Tab("Explain", id="explain"), gr.Column(elem_classes="dear-page"):
                 fields = [explain.build(resources, uploads, demo, header)]
+            with gr.Tab("Learn", id="learn"), gr.Column(elem_classes="dear-page"):
+                fields.append(learn.build(resources, uploads))
             with gr.Tab("Compare", id="compare"), gr.Column(elem_classes="dear-page"):
                 fields.append(compare.build(resources, uploads))
             with gr.Tab("My data", id="mydata") as mine, gr.Column(elem_classes="dear-page"):

@@ -1,0 +1,1 @@
+"""The parts of the Learn tab that know no gradio: lessons, the walk through one query, the losses, the pages, the worksheet."""
