@@ -241,7 +241,7 @@ def test_upload_search_forget(chrome, lab_site, tmp_path):
         tab.wait_for_function("document.querySelector('.dear-settings').textContent.includes('my data')")
         tab.fill(".dear-query input", "harbour")
         tab.press(".dear-query input", "Enter")
-        tab.wait_for_selector(".report", timeout=60_000)
+        tab.wait_for_selector("body:not(:has(.rail.told)) .report", timeout=60_000)
         assert tab.locator(".card").count() == 8
         assert tab.evaluate("window.canary === undefined")
         tab.get_by_role("tab", name="My data").click()

@@ -59,6 +59,7 @@ TAGS = frozenset(
         "tbody",
         "td",
         "text",
+        "tfoot",
         "th",
         "thead",
         "title",
@@ -212,10 +213,21 @@ def test_real_run(run_events):
 
 
 def test_quotes_are_marked_found_or_not():
-    made_up = 'Needs: 1. what scatters\n[1] meets 1: "pigs can fly high" - It says so.\n[2] meets 1: "a shade of paint" - It names it.\nRanking: '
-    answer = made_up + " > ".join(f"[{i}]" for i in range(1, 7))
+    """The second quote is put in afterwards: the student is kept from writing one that is not in its passage."""
+    answer = 'Needs: 1. what scatters\n[2] meets 1: "a shade of paint" - It names it.\nRanking: ' + " > ".join(f"[{i}]" for i in range(1, 7))
+    made_up = Evidence("sun", "pigs can fly high", meets=(1,))
+
+    def with_made_up(event):
+        if isinstance(event, ev.WindowEnd):
+            return dataclasses.replace(event, rationale=dataclasses.replace(event.rationale, evidence=(made_up, *event.rationale.evidence)))
+        if isinstance(event, ev.Final):
+            return dataclasses.replace(
+                event, hits=tuple(dataclasses.replace(hit, evidence=(made_up,)) if hit.id == "sun" else hit for hit in event.hits)
+            )
+        return event
+
     run = Pipeline(Words(passages()), generator=FakeGenerator(answer)).run(QUERY)
-    shown = panels(reduce_all(run, start(QUERY)))
+    shown = panels(reduce_all(map(with_made_up, run), start(QUERY)))
     assert "not in the passage" in shown.written
     assert "found in the passage" in shown.written
     assert "not in the passage" in shown.cards
