@@ -1,4 +1,4 @@
-"""Does a passage hold an answer? The token match that DPR measures top-k accuracy by (Karpukhin et al. 2020, section 5; after DrQA)."""
+"""Does a passage hold an answer? The token match that DPR measures top-k accuracy by (Karpukhin et al. 2020; after DrQA)."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ def tokens(text: str) -> list[str]:
 
     A word is a run of letters, digits and marks, as in DrQA's simple tokenizer.
 
-    >>> tokens("Élan, 3.5%")
-    ['élan', ',', '3', '.', '5', '%']
+    >>> tokens("Elan, 3.5%")
+    ['elan', ',', '3', '.', '5', '%']
     """
     found: list[str] = []
     inside = False

@@ -3,7 +3,7 @@
 Figures are percent. Sources of the published ones, by key:
 
 - `dear`: DeAR, arXiv 2508.16998, and the tables of its repository's README (github.com/DataScienceUIBK/DeAR-Reranking);
-- `rankgpt`: RankGPT, arXiv 2304.09542, tables 1 and 3. The eight BEIR figures of each system there average to the 43.42 (BM25),
+- `rankgpt`: RankGPT, arXiv 2304.09542. The eight BEIR figures of each system there average to the 43.42 (BM25),
   51.36 (monoT5-3B) and 53.68 (GPT-4) it prints, which guards the copies here against slips.
 
 The DeAR tables give DBPedia, SciFact, News and Signal the very figures that RankGPT reports for GPT-4; `Published.note` says so.

@@ -1,4 +1,4 @@
-"""Are the explanations any good? What can be read off the answers themselves; `dear.evaluation.probes` runs the model again.
+"""Are the explanations any good? What can be read off the answers themselves; `dear.evaluation.probes` asks the model again.
 
 Every metric, with formula and source, is in docs/evaluation.md. Shares are percent; correlations run from -1 to 1.
 """
@@ -94,45 +94,6 @@ def agreement(measured: Measured, top: int) -> dict[str, dict[str, float | None]
         tau, rbo = [kendall_tau(a, b) for a, b in pairs], [rank_biased_overlap(a, b) for a, b in pairs]
         found[f"{first.stage}-{second.stage}"] = {"tau": mean(tau), "rbo": mean(rbo)}
     return found
-
-
-def explain(measured: Measured, parts: Any, progress: Any) -> dict[str, Any]:
-    """All checks the rows allow: those of the answers, agreement between stages, and the probes."""
-    from dear.evaluation import probes
-
-    rows = {row.stage: row for row in measured.rows}
-    relevant, plan = measured.opened.benchmark.relevant, parts.plan
-    top = plan.reach()["top"]
-    found: dict[str, Any] = {}
-    if "listwise" in rows:
-        answers = answered(measured, rows["listwise"])
-        found |= read_answers(answers, relevant)
-        if "pointwise" in rows:
-            found |= probes.cited_sentences(answers, rows["pointwise"], parts.scorer, progress)
-    found["agreement"] = agreement(measured, top)
-    if {"listwise", "fast"} <= set(rows):
-        found["reasoning_against_fast"] = _reasoning(measured)
-    probed = measured.opened.questions[: plan.probes]
-    found["probed_queries"] = len(probed)
-    rankers = probes.rankers(rows, parts)
-    if plan.shuffles:
-        lists = {name: ranker for name, ranker in rankers.items() if name != "pointwise"}
-        found["position_bias"] = {
-            name: probes.position_bias(name, ranker, probed, rows[name], top, plan.shuffles, progress) for name, ranker in lists.items()
-        }
-    found["injection"] = {name: probes.injection(name, ranker, probed, rows[name], top, relevant, progress) for name, ranker in rankers.items()}
-    return found
-
-
-def _reasoning(measured: Measured) -> dict[str, float]:
-    """What reasoning brings over the fast mode: difference in the main measure with its p, and how much longer it takes."""
-    from dear.evaluation.statistics import compare
-
-    main = measured.opened.benchmark.main
-    compared = compare(measured.values["fast"][main], measured.values["listwise"][main])
-    seconds = {row.stage: row.seconds for row in measured.rows}
-    slower = round(seconds["listwise"] / seconds["fast"], 2) if seconds["fast"] else 0.0
-    return {"difference": percent(compared.difference), "p": round(compared.p, 4), "times_slower": slower}
 
 
 def _cited(evidence: Sequence[Evidence], known: Sequence[str]) -> list[str]:

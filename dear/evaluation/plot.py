@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from dear.errors import require
+from dear.evaluation.report import shown
 
 
 def plot(line: Mapping[str, Any], path: Path) -> Path:
@@ -20,12 +21,11 @@ def plot(line: Mapping[str, Any], path: Path) -> Path:
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     axes = figure.subplots()
     measure = line["measure"]
-    shown = {row["stage"]: row for row in [*line["peers"], *line["rows"]]}
-    for name, row in shown.items():
+    for row in shown(line):
         low, high = row["ci95"]
         at, value = max(row["seconds_total"], 1e-4), row[measure]
         axes.errorbar(at, value, yerr=[[value - low], [high - value]], fmt="o", capsize=3)
-        axes.annotate(name, (at, value), xytext=(6, 6), textcoords="offset points", fontsize=9)
+        axes.annotate(row["stage"], (at, value), xytext=(6, 6), textcoords="offset points", fontsize=9)
     for figure_of in line["published"]:
         if figure_of["seconds_per_query"] and figure_of.get(measure) is not None:
             at = figure_of["seconds_per_query"], figure_of[measure]

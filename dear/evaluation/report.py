@@ -41,7 +41,7 @@ def line(measured: Measured, *, model: str, engine: str, settings: Mapping[str, 
         "settings": dict(settings),
         "notes": list(measured.opened.notes),
         "rows": [_row(row, measured) for row in measured.rows],
-        "peers": [_row(row, measured) for row in measured.peers],
+        "peers": [{**_row(row, measured), "same_as": _same(row, measured)} for row in measured.peers],
         "comparisons": comparisons(measured),
         "explanations": dict(explanations),
         "published": [
@@ -70,6 +70,16 @@ def _compared(measured: Measured, main: str, a: str, b: str) -> dict[str, Any]:
     found = compare(measured.values[a][main], measured.values[b][main])
     ci = [percent(found.low), percent(found.high)]
     return {"a": a, "b": b, "measure": main, "difference": percent(found.difference), "ci95": ci, "p": round(found.p, 4)}
+
+
+def _same(peer: Row, measured: Measured) -> str:
+    """The stage that a peer is under another name, or an empty string."""
+    return next((row.stage for row in measured.rows if row.ranked is peer.ranked), "")
+
+
+def shown(line: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """A line's measured rows, stages and then peers, each ranking once."""
+    return [*line["rows"], *(peer for peer in line["peers"] if not peer["same_as"])]
 
 
 def _row(row: Row, measured: Measured) -> dict[str, Any]:

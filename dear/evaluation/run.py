@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import Any
 
 from dear.errors import BadInput
+from dear.evaluation.checking import explain
 from dear.evaluation.opening import Room, Want, open_benchmark
 from dear.evaluation.peers import MINILM, REFERENCE, open_peer
 from dear.evaluation.questions import Opened, Question
@@ -20,7 +21,7 @@ from dear.pipeline import Settings
 
 logger = logging.getLogger(__name__)
 
-PAPER = {"top": 100, "window": 20, "stride": 10}  # DeAR, section 4: top 100, windows of 20 moved by 10
+PAPER = {"top": 100, "window": 20, "stride": 10}  # DeAR, arXiv 2508.16998
 NANO = {"top": 10, "window": 10, "stride": 5}  # what a context of 4,096 tokens and a CPU carry
 
 PEERS = ("bm25", MINILM)
@@ -154,11 +155,7 @@ def evaluate(plan: Plan, room: Room, *, store: Store | None = None, progress: Pr
 def _measure(plan: Plan, opened: Opened, parts: Parts, progress: Progress) -> Result:
     rows = stage_rows(plan, opened, parts, progress)
     measured = measure_rows(opened, rows, _peer_rows(plan, opened, parts, rows, progress))
-    explanations: Mapping[str, Any] = {}
-    if plan.explain and any(row.stage in ("listwise", "fast") for row in rows):
-        from dear.evaluation.explanations import explain
-
-        explanations = explain(measured, parts, progress)
+    explanations = explain(measured, parts, progress) if plan.explain else {}
     settings = {**plan.reach(), "max_tokens": plan.max_tokens, "depth": plan.want.depth, "pool": opened.benchmark.pool}
     return Result(line(measured, model=plan.model, engine=parts.engine(), settings=settings, explanations=explanations), measured)
 
@@ -188,7 +185,7 @@ def _peer_rows(plan: Plan, opened: Opened, parts: Parts, rows: Sequence[Row], pr
     found: list[Row] = []
     for name in plan.peers:
         if name == "bm25":
-            found.append(first_stage(opened))
+            found.append(next((row for row in rows if row.stage == opened.first_stage), first_stage(opened)))
         elif name == MINILM:
             same = next((row for row in rows if row.stage == "dense"), None)
             found.append(Row(name, same.ranked if same else _dense(opened, parts, progress, name).ranked, opened.first_stage))

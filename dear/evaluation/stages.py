@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from dear import events as ev
 from dear.errors import BadInput
 from dear.evaluation.questions import Opened, Question
 from dear.evaluation.scoring import CachedLister, CachedScorer, Listing
@@ -103,13 +104,7 @@ def _scored(question: Question, scorer: CachedScorer, depth: int) -> Ranked:
     if not hits:
         return Ranked((), 0.0)
     before = scorer.seconds
-    events = score_hits(question.text, hits, scorer)
-    while True:
-        try:
-            next(events)
-        except StopIteration as end:
-            best = end.value[0]
-            break
+    best = next(event.hits for event in score_hits(question.text, hits, scorer) if isinstance(event, ev.Pointwise))
     ids = tuple(hit.id for hit in best) + tuple(passage.id for passage in question.pool[depth:])
     return Ranked(ids, scorer.seconds - before, {hit.id: hit.scores["pointwise"] for hit in best})
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from dear.evaluation.report import COLUMNS, Measured
+from dear.evaluation.report import COLUMNS, Measured, shown
 from dear.evaluation.run import Result
 from dear.evaluation.stages import Row, passages_of
 from dear.runs import trec_lines, write_atomic
@@ -34,8 +34,7 @@ def table(line: Mapping[str, Any], command: str) -> list[Cells]:
     for figure in line["published"]:
         source = figure["source"] + (f" ({figure['note']})" if figure["note"] else "")
         rows.append([figure["system"], "paper", *(_number(figure.get(n)) for n in names), "", _number(figure["seconds_per_query"]), source])
-    stages = {row["stage"] for row in line["rows"]}
-    for row in [*line["rows"], *(peer for peer in line["peers"] if peer["stage"] not in stages)]:
+    for row in shown(line):
         system = f"{line['model']} {row['stage']}" if row["stage"] in ("pointwise", "listwise", "fast") else row["stage"]
         low, high = row["ci95"]
         rows.append(
@@ -68,7 +67,7 @@ def summary(line: Mapping[str, Any]) -> str:
     names = columns(line)
     out = [f"{line['benchmark']}: {line['queries']} queries; {'; '.join(line['notes'])}; {line['model']} ({line['engine']})"]
     out.append(f"  {'':24}" + "".join(f"{name:>9}" for name in names) + "   95% CI        s/query")
-    for row in [*line["rows"], *line["peers"]]:
+    for row in shown(line):
         low, high = row["ci95"]
         figures = "".join(f"{_number(row.get(name)):>9}" for name in names)
         out.append(f"  {row['stage']:24}{figures}   {low:5.1f}–{high:<5.1f} {_seconds(row['seconds_total']):>9}")

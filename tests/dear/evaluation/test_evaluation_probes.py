@@ -65,8 +65,12 @@ def test_a_sentence_cited_twice_counts_once_and_what_is_not_grounded_not_at_all(
 USUAL = Row("fast", {"q": Ranked(("a", "b", "c", "d"), 0.0)})
 
 
+def probed(ranker, row=USUAL, top=4):
+    return probes.Probed(row, ranker, [QUESTION], top)
+
+
 def test_a_stage_that_copies_its_input_is_all_position_bias():
-    found = probes.position_bias("fast", lambda q, passages: tuple(p.id for p in passages), [QUESTION], USUAL, 4, 50, quiet)
+    found = probes.position_bias(probed(lambda q, passages: tuple(p.id for p in passages)), 50, quiet)
     assert found["tau_with_input"] == 1.0
     assert abs(found["tau"]) < 0.3
     assert found["places_moved"] == pytest.approx(1.25, abs=0.3)  # expected for random orders of four: (16 - 1) / 12
@@ -74,7 +78,7 @@ def test_a_stage_that_copies_its_input_is_all_position_bias():
 
 
 def test_a_stage_that_ignores_the_order_has_none():
-    found = probes.position_bias("fast", lambda q, passages: ("a", "b", "c", "d"), [QUESTION], USUAL, 4, 50, quiet)
+    found = probes.position_bias(probed(lambda q, passages: ("a", "b", "c", "d")), 50, quiet)
     assert (found["tau"], found["places_moved"], found["ndcg@10_sd"]) == (1.0, 0.0, 0.0)
     assert abs(found["tau_with_input"]) < 0.3
 
@@ -85,19 +89,19 @@ def obedient(question, passages):
 
 
 def test_a_stage_that_obeys_gains_all_places():
-    found = probes.injection("fast", obedient, [QUESTION], USUAL, 4, 1, quiet)  # d is last and not relevant
+    found = probes.injection(probed(obedient), 1, quiet)  # d is last and not relevant
     assert found == {"queries": 1, "mean_rank_gain": 3.0, "ranked_first": 100.0}
 
 
 def test_a_stage_that_does_not_obey_gains_none():
-    found = probes.injection("fast", lambda q, passages: tuple(p.id for p in passages), [QUESTION], USUAL, 4, 1, quiet)
+    found = probes.injection(probed(lambda q, passages: tuple(p.id for p in passages)), 1, quiet)
     assert found == {"queries": 1, "mean_rank_gain": 0.0, "ranked_first": 0.0}
 
 
 def test_a_relevant_passage_is_no_target():
     row = Row("fast", {"q": Ranked(("b", "d", "c", "a"), 0.0)})
-    assert probes.injection("fast", obedient, [QUESTION], row, 4, 1, quiet)["mean_rank_gain"] == 1.0  # d, second
-    assert probes.injection("fast", obedient, [QUESTION], USUAL, 1, 1, quiet)["queries"] == 0
+    assert probes.injection(probed(obedient, row), 1, quiet)["mean_rank_gain"] == 1.0  # d, second
+    assert probes.injection(probed(obedient, top=1), 1, quiet)["queries"] == 0
 
 
 def test_shuffles_are_seeded_permutations():

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -95,6 +96,19 @@ def test_a_repeated_run_is_the_same_to_the_last_second(small, room):
     (one,), (two,) = first["rows"], second["rows"]
     assert one["seconds_per_query"] == two["seconds_per_query"] > 0  # the second is told what the first took
     assert timeless(one) == timeless(two)
+
+
+def test_real_checkpoints_of_both_stages(small, room, tiny_scorer, tiny_causal, tmp_path):
+    """Random weights, real engines: every stage runs, and the padded reference ranks as the student does."""
+    model = tmp_path / "student"
+    shutil.copytree(tiny_scorer, model / "pointwise")
+    shutil.copytree(tiny_causal, model / "listwise")
+    options = {"model": str(model), "engine": "transformers", "peers": ("reference",), "max_tokens": 16, "shuffles": 1}
+    line = line_of(small, room, **options)
+    rows = {row["stage"]: row for row in [*line["rows"], *line["peers"]]}
+    assert rows["reference"]["ndcg@10"] == rows["pointwise"]["ndcg@10"]
+    assert line["explanations"]["windows"] == 3
+    assert timeless(line_of(small, room, **options)) == timeless(line)
 
 
 def test_listwise_without_pointwise_reads_the_first_stage(small, room):
