@@ -5,6 +5,8 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Sequence
 
+from dear.types import Passage
+
 
 def tokens(text: str) -> list[str]:
     """Words and single signs, normalised (NFD) and in lower case; white space and control characters part them.
@@ -40,3 +42,13 @@ def has_answer(text: str, answers: Sequence[str]) -> bool:
         if wanted and any(words[i : i + len(wanted)] == wanted for i in range(len(words) - len(wanted) + 1)):
             return True
     return False
+
+
+def body(passage: Passage) -> str:
+    """The text that answers count in: DPR leaves titles out, and its Wikipedia index keeps a passage's title as the first line.
+
+    >>> body(Passage("1", '"Aaron"\\nHe was a prophet.'))
+    'He was a prophet.'
+    """
+    title, line_end, text = passage.text.partition("\n")
+    return text if line_end and not passage.title and title.startswith('"') and title.endswith('"') else passage.text

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from dear.errors import BadInput
-from dear.evaluation.answers import has_answer
+from dear.evaluation.answers import body, has_answer
 from dear.evaluation.benchmarks import Benchmark, lookup, unknown
 from dear.evaluation.questions import Opened, Question, asked, readable
 from dear.types import Passage
@@ -157,7 +157,7 @@ def _questions(benchmark: Benchmark, parts: _Parts, want: Want, progress: Progre
         pool, seconds = _pool(benchmark, parts, id_, want.depth)
         text = asked(parts.queries[id_])
         if benchmark.by_answer:
-            grades = {passage.id: int(has_answer(passage.full_text, parts.answers[id_])) for passage in pool}
+            grades = {passage.id: int(has_answer(body(passage), parts.answers[id_])) for passage in pool}
         else:
             grades = dict(parts.qrels[id_])
         yield Question(id_, text, grades, pool, seconds)

@@ -2,7 +2,8 @@
 
 import pytest
 
-from dear.evaluation.answers import has_answer, tokens
+from dear.evaluation.answers import body, has_answer, tokens
+from dear.types import Passage
 
 CASES = [
     ("Gustave Eiffel built it.", ["gustave eiffel"], True),
@@ -32,3 +33,16 @@ def test_tokens_are_those_of_pyserini(text):
 
     theirs = evaluate.SimpleTokenizer().tokenize(unicodedata.normalize("NFD", text)).words(uncased=True)
     assert tokens(text) == theirs
+
+
+@pytest.mark.parametrize(
+    ("passage", "text"),
+    [
+        (Passage("1", '"Aaron"\nHe was a prophet.'), "He was a prophet."),
+        (Passage("1", "He was a prophet.", "Aaron"), "He was a prophet."),
+        (Passage("1", "One line\nand another."), "One line\nand another."),
+    ],
+)
+def test_titles_hold_no_answer(passage, text):
+    assert body(passage) == text
+    assert not has_answer(body(passage), ["Aaron"])
