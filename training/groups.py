@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 NO_TEACHER = float("nan")
+PAD_TO = 8  # few distinct lengths: a CPU's kernels are made, and kept in memory, anew for every shape
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,14 +74,15 @@ def write_groups(path: Path | str, groups: Iterable[Group]) -> int:
 def collate(groups: Sequence[Group], encode: Callable[[str, str, str], list[int]], pad_id: int) -> dict[str, Tensor]:
     """A batch of ragged groups.
 
-    Returns `input_ids` and `attention_mask` (P, L) for the P real pairs, right padded; `labels`, `teacher` (NaN where there is
-    none) and `mask` (G, N) with N the largest group; `slots` (P,) the place of each pair in the flattened (G, N).
+    Returns `input_ids` and `attention_mask` (P, L) for the P real pairs, right padded to a multiple of `PAD_TO`; `labels`,
+    `teacher` (NaN where there is none) and `mask` (G, N) with N the largest group; `slots` (P,) the place of each pair in the
+    flattened (G, N).
     """
     import torch
 
     width = max(len(group.passages) for group in groups)
     pairs = [(g * width + n, encode(group.query, c.title, c.text), c) for g, group in enumerate(groups) for n, c in enumerate(group.passages)]
-    length = max(len(ids) for _, ids, _ in pairs)
+    length = padded(max(len(ids) for _, ids, _ in pairs))
     shape = (len(groups), width)
     batch = {
         "input_ids": torch.full((len(pairs), length), pad_id),
@@ -99,6 +101,15 @@ def collate(groups: Sequence[Group], encode: Callable[[str, str, str], list[int]
         if candidate.teacher is not None:
             batch["teacher"][g, n] = candidate.teacher
     return batch
+
+
+def padded(length: int) -> int:
+    """The next multiple of `PAD_TO`.
+
+    >>> padded(1), padded(16), padded(17)
+    (8, 16, 24)
+    """
+    return -(-length // PAD_TO) * PAD_TO
 
 
 def scatter(scores: Tensor, batch: dict[str, Tensor]) -> Tensor:

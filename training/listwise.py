@@ -23,6 +23,7 @@ from dear.errors import BadInput
 from dear.loading import load_tokenizer
 from training import recipes, report, saving
 from training.cot import Row, forced, messages, read_rows
+from training.groups import padded
 from training.running import Buckets, EpochOf, arguments, last_checkpoint, start_from, uses_bf16
 
 logger = logging.getLogger(__name__)
@@ -81,11 +82,13 @@ class Examples(Dataset):
 
 
 def collate(examples: Sequence[Example], pad_id: int) -> dict[str, torch.Tensor]:
-    """A batch, padded on the right: `input_ids` and `labels` (B, L), and `keep` (K,), the positions whose next token carries a loss.
+    """A batch, padded on the right to a multiple of `PAD_TO`.
+
+    `input_ids` and `labels` (B, L), and `keep` (K,), the positions whose next token carries a loss.
 
     No attention mask: a causal model's real tokens never see the padding that follows them.
     """
-    length = max(len(e.ids) for e in examples)
+    length = padded(max(len(e.ids) for e in examples))
     batch = {"input_ids": torch.full((len(examples), length), pad_id), "labels": torch.full((len(examples), length), IGNORED)}
     for row, example in enumerate(examples):
         ids = torch.tensor(example.ids)

@@ -49,7 +49,7 @@ def test_a_damaged_line_is_named(tmp_path):
 
 def test_collate_pads_on_the_right_and_masks_ragged_groups():
     batch = collate(GROUPS, encode, pad_id=99)
-    assert batch["input_ids"].shape == batch["attention_mask"].shape == (5, 5)
+    assert batch["input_ids"].shape == batch["attention_mask"].shape == (5, 8)
     assert batch["mask"].tolist() == [[True, True, False], [True, True, True]]
     assert batch["labels"].tolist() == [[2, 0, 0], [0, 1, 0]]
     assert batch["slots"].tolist() == [0, 1, 3, 4, 5]
