@@ -1,5 +1,6 @@
 # make demo   set up and serve the app        make test   set up and run the tests
 # make bench  speed, as ratios in one run     make lint   ruff          make setup  only set up
+# make record the page's recorded examples, again     make replay-site  a folder of replays for a static host
 PYTHON ?= $(shell for p in python3 python3.11 python3.12 python3.10; do \
 	$$p -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null && echo $$p && break; done || true)
 PORT ?= 7860
@@ -7,7 +8,7 @@ HOST ?= 127.0.0.1
 PYTEST ?=
 VENV_PYTHON = .venv/bin/python
 
-.PHONY: demo test setup setup-dev bench lint clean
+.PHONY: demo test setup setup-dev bench record replay-site lint clean
 .DEFAULT_GOAL := demo
 
 setup: python-found
@@ -28,6 +29,12 @@ test: setup-dev
 
 bench: setup-dev
 	@$(VENV_PYTHON) -m bench
+
+record: setup
+	@$(VENV_PYTHON) -m demo.record
+
+replay-site: setup
+	@$(VENV_PYTHON) -m demo.replay_site
 
 lint: setup-dev
 	@$(VENV_PYTHON) -m ruff check . && $(VENV_PYTHON) -m ruff format --check . 

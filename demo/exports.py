@@ -20,6 +20,7 @@ from demo.slopegraph import WIDTH, svg, tracks
 
 KEEP_S = 600.0  # how long a file made for one visitor lies in the export folder
 MAX_NAME = 48
+LEFT, RIGHT = 24, 10  # margins of the graph: a long title in bold reaches beyond its axis
 _SVG_LINE = re.compile(r"^\.slope[ ,{].*$", re.MULTILINE)
 _COLOUR = re.compile(r"--d-([\w-]+): (#[0-9a-f]{6})")
 _FONT = "Inter, Segoe UI, Roboto, Helvetica Neue, Noto Sans, Liberation Sans, Arial, sans-serif"
@@ -66,12 +67,12 @@ def slopegraph_file(events: Sequence[ev.Event]) -> str:
     inner = svg(view, lines)
     box = re.search(r'viewBox="0 0 \d+ (\d+)"', inner)
     height = int(box[1]) if box else 0
-    graph = inner.replace("<svg ", f'<svg y="34" width="{WIDTH}" height="{height}" ', 1)
-    ground = _colours()["surface"]
+    graph = inner.replace("<svg ", f'<svg y="34" width="{WIDTH}" height="{height}" overflow="visible" ', 1)
+    ground, width = _colours()["surface"], LEFT + WIDTH + RIGHT
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH + 20} {height + 52}" width="{2 * (WIDTH + 20)}" height="{2 * (height + 52)}">'
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height + 52}" width="{2 * width}" height="{2 * (height + 52)}">'
         f'<style>{_svg_style()}</style><rect width="100%" height="100%" fill="{ground}"/>'
-        f'<g transform="translate(10 8)"><text class="query" x="4" y="16">{esc(shorten(view.query, 46))}</text>{graph}</g></svg>\n'
+        f'<g transform="translate({LEFT} 8)"><text class="query" y="16">{esc(shorten(view.query, 46))}</text>{graph}</g></svg>\n'
     )
 
 

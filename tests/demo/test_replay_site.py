@@ -1,0 +1,72 @@
+"""The folder of replays: complete, read by a static Space, without a script in its index, and every link leads somewhere."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+import yaml
+from demo_parts import CANARIES, chromium, pipeline
+
+from dear.types import Passage
+from demo import replay_site
+from demo.recordings import Recording, recordings
+
+
+@pytest.fixture
+def site(tmp_path):
+    replay_site.write_site(tmp_path, recordings())
+    return tmp_path
+
+
+def test_every_recording_has_a_page_and_a_link(site):
+    page = (site / "index.html").read_text(encoding="utf-8")
+    links = re.findall(r'<a href="([^"]+)"', page)
+    assert links == [f"{recording.name}.html" for recording in recordings()]
+    assert all((site / link).read_text(encoding="utf-8").startswith("<!doctype html>") for link in links)
+    assert "<script" not in page
+    assert not re.search(r"https?://|@import", page.replace("http://www.w3.org/2000/svg", ""))
+
+
+def test_the_readme_is_what_a_static_space_reads(site):
+    front = yaml.safe_load((site / "README.md").read_text(encoding="utf-8").split("---")[1])
+    assert front["sdk"] == "static"
+    assert (site / front["app_file"]).exists()
+    assert len(front["short_description"]) <= 60
+
+
+def test_hostile_queries_stay_text():
+    events = tuple(pipeline([Passage("a", f"sky {CANARIES[0]}", CANARIES[4])]).run(f"sky {CANARIES[0]} {CANARIES[4]}"))
+    page = replay_site.index([Recording("one", events)])
+    assert "<script" not in page
+    assert page.count("<img") == 1
+
+
+def test_the_command(tmp_path, capsys):
+    assert replay_site.main(["--out", str(tmp_path / "site")]) == 0
+    assert "index.html" in capsys.readouterr().out
+    assert replay_site.main(["--recordings", str(tmp_path / "none"), "--out", str(tmp_path / "site")]) == 1
+    assert "python -m demo.record" in capsys.readouterr().err
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
+def test_it_opens_in_a_browser(site, width, scheme):
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install -r requirements-dev.txt")
+    wrong = []
+    with playwright.sync_playwright() as driver:
+        try:
+            browser = driver.chromium.launch(executable_path=chromium(), args=["--no-sandbox"])
+        except playwright.Error as error:
+            pytest.skip(f"no Chromium ({str(error).splitlines()[0]}): apt-get install chromium, or playwright install chromium")
+        tab = browser.new_context(viewport={"width": width, "height": 844}, color_scheme=scheme).new_page()
+        tab.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
+        tab.goto((site / "index.html").as_uri())
+        assert tab.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
+        assert tab.evaluate("[...document.images].every(image => image.naturalWidth > 0)")
+        assert tab.evaluate("getComputedStyle(document.body).backgroundColor") == ("rgb(243, 244, 247)" if scheme == "light" else "rgb(12, 15, 21)")
+        tab.locator(".run a").first.click()
+        tab.wait_for_selector(".card")
+        assert tab.locator("#query").inner_text() == recordings()[0].query
+        browser.close()
+    assert wrong == []
