@@ -21,11 +21,12 @@ def plot(line: Mapping[str, Any], path: Path) -> Path:
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     axes = figure.subplots()
     measure = line["measure"]
-    for row in shown(line):
+    for place, row in enumerate(sorted(shown(line), key=lambda row: row["seconds_total"])):
         low, high = row["ci95"]
         at, value = max(row["seconds_total"], 1e-4), row[measure]
         axes.errorbar(at, value, yerr=[[value - low], [high - value]], fmt="o", capsize=3)
-        axes.annotate(row["stage"], (at, value), xytext=(6, 6), textcoords="offset points", fontsize=9)
+        aside = (6, 6) if place % 2 else (6, -14)  # neighbours' names would lie on each other
+        axes.annotate(row["stage"], (at, value), xytext=aside, textcoords="offset points", fontsize=9)
     for figure_of in line["published"]:
         if figure_of["seconds_per_query"] and figure_of.get(measure) is not None:
             at = figure_of["seconds_per_query"], figure_of[measure]
