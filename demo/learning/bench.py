@@ -56,7 +56,7 @@ def loss_page(walk: Walk, lesson: Lesson | None, guess: Sequence[str], made: Mad
     grades, whose = steps.labels(walk, guess)
     taught, who = steps.teacher(walk, made, grades)
     ids = list(made.pointwise)
-    moved = walk.named(at.letter) if at.letter else ids[0]
+    moved = walk.named(at.letter or min(walk.letters.values()))
     s = [made.scores[id] for id in ids]
     shifted = [value + (at.shift if id == moved else 0.0) for id, value in zip(ids, s, strict=True)]
     y, t = [grades[id] for id in ids], [taught[id] for id in ids]

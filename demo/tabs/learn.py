@@ -35,6 +35,7 @@ BUSY = "Too many people are waiting for the model. Try again in a minute"
 BROKEN = "This broke off. The server goes on: try again"
 LEAST = 4  # passages a walk needs
 MAX_FILES = 50
+TO_TOP = "() => { document.querySelector('.walk-bar')?.scrollIntoView({ block: 'nearest' }); }"
 SHOWN = 2 + learn_fields.GROUPS + 1  # bar, page, groups, worksheet
 
 
@@ -89,18 +90,21 @@ class LearnTab:
         """End what the student does for this visitor."""
         self.tickets.stop(session_of(request))
 
-    def go(self, by: Any, step: Any, walk: Any, made: Any, guess: Any, tries: Any) -> tuple[Any, ...]:
+    # The losses' four sliders come last wherever a step may be theirs.
+    def go(
+        self, by: Any, step: Any, walk: Any, made: Any, guess: Any, tries: Any, letter: Any, shift: Any, temperature: Any, alpha: Any
+    ) -> tuple[Any, ...]:
         """One step on or back."""
         if not isinstance(walk, Walk):
             return (gr.skip(),) * (1 + SHOWN)
         at = min(max(int(step) + (by if by in (-1, 1) else 0), 0), len(STEPS) - 1)
-        return (at, *self._page(at, walk, made, guess, tries))
+        return (at, *self._page(at, walk, made, guess, tries, (letter, shift, temperature, alpha)))
 
-    def draw(self, step: Any, walk: Any, made: Any, guess: Any, tries: Any) -> tuple[Any, ...]:
+    def draw(self, step: Any, walk: Any, made: Any, guess: Any, tries: Any, letter: Any, shift: Any, temperature: Any, alpha: Any) -> tuple[Any, ...]:
         """The step again, after the student came further; nothing while the visitor reads a page that does not show it."""
         if not isinstance(walk, Walk) or step < 2:
             return (gr.skip(),) * SHOWN
-        return self._page(step, walk, made, guess, tries)
+        return self._page(step, walk, made, guess, tries, (letter, shift, temperature, alpha))
 
     def guess(self, first: Any, second: Any, third: Any, walk: Any, made: Any, tries: Any) -> tuple[Any, ...]:
         """Take the guess and open the next step."""
@@ -203,7 +207,7 @@ class LearnTab:
             self.resources.want(key)
             raise BadInput(f"{error}: try again in a moment") from error
 
-    def _page(self, step: int, walk: Walk, made: Made, guess: tuple[str, ...], tries: tuple[Try, ...]) -> tuple[Any, ...]:
+    def _page(self, step: int, walk: Walk, made: Made, guess: tuple[str, ...], tries: tuple[Try, ...], knobs: Any = None) -> tuple[Any, ...]:
         """The bar, the step's page, which controls are shown, and at the end the worksheet to take along."""
         found = lesson(walk.lesson)
         draw: tuple[Callable[[], str], ...] = (
@@ -211,7 +215,7 @@ class LearnTab:
             lambda: pages.words_page(walk, found, guess),
             lambda: pages.pointwise_page(walk, found, guess, made),
             lambda: pages.windows_page(walk, found, made),
-            lambda: bench.loss_page(walk, found, guess, made, bench.Knobs()),
+            lambda: bench.loss_page(walk, found, guess, made, _knobs(knobs)),
             lambda: bench.change_page(walk, found, made, tries),
             lambda: bench.plant_page(walk, found, made, tries),
             lambda: sheet.page(found, sheet.worksheet(walk, found, guess, made, tries)),
@@ -238,7 +242,7 @@ def build(resources: Resources, uploads: Uploads) -> gr.Dropdown:
     shown = [f.bar, f.page, *f.groups, f.save]
     model = {"concurrency_id": "model", "concurrency_limit": 1, "trigger_mode": "multiple", **QUIET}
     quick = {"queue": False, **QUIET}
-    again = [step, walk, made, guess, tries]
+    again = [step, walk, made, guess, tries, *f.knobs]
 
     f.lesson.input(tab.pick, f.lesson, [f.query, f.alert], **quick)
     opened = [ticket, walk, made, guess, tries, step, f.progress, f.alert, f.start, f.stop, *shown, *f.passages, f.query]
@@ -249,8 +253,9 @@ def build(resources: Resources, uploads: Uploads) -> gr.Dropdown:
     f.progress.change(tab.draw, again, shown, trigger_mode="always_last", **quick)
     f.stop.click(tab.stop, None, None, **quick)
     for button, by in ((f.back, -1), (f.next, 1)):
-        button.click(tab.go, [gr.State(by), *again], [step, *shown], **quick)
-    f.guess.click(tab.guess, [*f.guesses, walk, made, tries], [guess, step, f.alert, *shown], **quick)
+        button.click(tab.go, [gr.State(by), *again], [step, *shown], **quick).then(None, None, None, js=TO_TOP, **QUIET)
+    told = f.guess.click(tab.guess, [*f.guesses, walk, made, tries], [guess, step, f.alert, *shown], **quick)
+    told.then(None, None, None, js=TO_TOP, **QUIET)
     # `input`, not `change`: a new walk sets the passage too.
     gr.on([knob.input for knob in f.knobs], tab.turn, [*f.knobs, walk, made, guess], [f.page, f.alert], trigger_mode="always_last", **quick)
     f.edited.change(tab.text_of, [f.edited, walk], f.text, **quick)
@@ -263,6 +268,14 @@ def build(resources: Resources, uploads: Uploads) -> gr.Dropdown:
         tried.then(tab.draw, again, shown, **quick)
         tried.failure(lambda: (render.alert(BUSY), *run_buttons(running=False)), None, [f.alert, f.start, f.stop], **quick)
     return f.corpus
+
+
+def _knobs(values: Any) -> bench.Knobs:
+    """The sliders as they stand; as they begin when nobody touched them or they make no sense."""
+    try:
+        return bench.knobs(*values) if values else bench.Knobs()
+    except BadInput:
+        return bench.Knobs()
 
 
 def _progress(made: Made, total: int) -> str:

@@ -14,7 +14,7 @@ from demo.tabs.widgets import choice, plain, query_field
 from demo.uploads import MAX_PASSAGE_CHARS
 
 PASSAGES = 6  # choices of a passage: three of the guess, the losses', the changed one, the planted one
-GROUPS = 6  # guess, losses, change, plant, worksheet, back and next
+GROUPS = 8  # guess, losses, change, plant, worksheet, the row of back and next, back, next
 
 
 @dataclass
@@ -72,7 +72,7 @@ def add(corpora: list[tuple[str, str]]) -> Fields:
     guessing, guesses, guess = _guess()
     with gr.Row(visible=False, elem_classes="lab-buttons lab-walk") as moving:
         back, onward = gr.Button("Back", elem_classes="lab-side"), gr.Button("Next step", elem_classes="lab-main")
-    groups = [guessing, losses, change, planting, worksheet, moving]
+    groups = [guessing, losses, change, planting, worksheet, moving, back, onward]
     return Fields(
         lesson, corpus, query, start, stop, alert, progress, bar, page, groups, guesses, guess, knobs, edited, text, score, leave,
         planted, sentence, plant, save, back, onward,
@@ -81,8 +81,10 @@ def add(corpora: list[tuple[str, str]]) -> Fields:
 
 def shown(step: int, *, ready: bool, ranked: bool) -> list[Any]:
     """Updates of the groups, in their order, at a step; experiments wait until the student is ready for them."""
-    visible = [step == 0, step == 4 and ready, step == 5 and ready, step == 6 and ranked, step == len(STEPS) - 1, True]
-    return [gr.Column(visible=value) if i < 4 else gr.Row(visible=value) for i, value in enumerate(visible)]
+    last = len(STEPS) - 1
+    columns = [step == 0, step == 4 and ready, step == 5 and ready, step == 6 and ranked]
+    rows, buttons = [step == last, True], [step > 0, step < last]
+    return [*(gr.Column(visible=v) for v in columns), *(gr.Row(visible=v) for v in rows), *(gr.Button(visible=v) for v in buttons)]
 
 
 def choices(walk: Walk) -> list[Any]:
