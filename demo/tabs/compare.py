@@ -17,7 +17,7 @@ from demo.compare_run import Progress, compare
 from demo.comparison import METHODS, ORDERS, PRECISIONS, PRESETS, Asked, Comparison, Setup
 from demo.resources import Resources, needs_gpu, short_name
 from demo.session import Tickets
-from demo.tabs.widgets import QUIET, choice, plain, query_field, run_buttons, session_of, slider
+from demo.tabs.widgets import QUIET, choice, kept, plain, query_field, run_buttons, session_of, slider
 from demo.uploads import MINE, Uploads
 
 logger = logging.getLogger(__name__)
@@ -125,7 +125,7 @@ def build(resources: Resources, uploads: Uploads) -> gr.Dropdown:
     with gr.Row(elem_classes="dear-examples"):
         presets = [gr.Button(name, elem_classes="dear-example", size="sm", min_width=0, scale=0) for name in PRESETS]
     fields, setups = _fields(resources)
-    ticket, found, counts = gr.State(None), gr.State(None), gr.State({})
+    ticket, found, counts = kept(None), kept(None), gr.State({})
     pair = gr.HTML(panel.invitation(), **plain())
     with gr.Row(elem_classes="lab-buttons lab-ballot", visible=False) as ballot:
         votes = [gr.Button(words, elem_classes="lab-main") for words in ("Left is better", "Right is better")]

@@ -26,7 +26,7 @@ from demo.pump import Stopped, Waiting
 from demo.resources import NotReady, Resources, short_name
 from demo.session import Ticket, Tickets
 from demo.tabs import learn_fields
-from demo.tabs.widgets import QUIET, run_buttons, session_of
+from demo.tabs.widgets import QUIET, kept, run_buttons, session_of
 from demo.uploads import MINE, Uploads
 
 logger = logging.getLogger(__name__)
@@ -238,7 +238,7 @@ def build(resources: Resources, uploads: Uploads) -> gr.Dropdown:
     """Add the tab's components and events to the open Blocks and return its choice of corpus."""
     tab = LearnTab(resources, uploads, Tickets())
     f = learn_fields.add([(short_name(name), name) for name in resources.corpora])
-    ticket, walk, made, guess, tries, step = (gr.State(value) for value in (None, None, None, (), (), 0))
+    ticket, walk, made, guess, tries, step = (kept(value) for value in (None, None, None, (), (), 0))
     shown = [f.bar, f.page, *f.groups, f.save]
     model = {"concurrency_id": "model", "concurrency_limit": 1, "trigger_mode": "multiple", **QUIET}
     quick = {"queue": False, **QUIET}

@@ -7,6 +7,8 @@ from uuid import uuid4
 
 import gradio as gr
 
+from demo.uploads import LIFE_S
+
 QUIET = {"show_progress": "hidden", "api_visibility": "private"}
 
 
@@ -34,6 +36,11 @@ def slider(label: str, info: str, bounds: tuple[int, int, int]) -> gr.Slider:
 def run_buttons(*, running: bool) -> tuple[Any, Any]:
     """Updates of the start and the stop button: one of them is shown."""
     return gr.Button(visible=not running), gr.Button(visible=running)
+
+
+def kept(value: Any) -> gr.State:
+    """State that may hold a visitor's own passages: gone half an hour after it was last written (an hour after the page was closed)."""
+    return gr.State(value, time_to_live=LIFE_S)
 
 
 def session_of(request: gr.Request) -> str:
