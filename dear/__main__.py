@@ -118,7 +118,8 @@ def rerank(
     opened = None if given is not None else _open_corpus(corpus)
     reranker = _load(model, stage, engine, settings)
     pipeline = reranker.pipeline(opened.retriever(retriever) if opened else None, judgments=opened.judgments if opened else None)
-    _show(pipeline.run(query, given), as_json)
+    about = {"corpus": Path(corpus).name, "retriever": retriever} if opened else {"corpus": passages.name if passages else ""}
+    _show(ev.described(pipeline.run(query, given), {**about, "model": Path(model).name}), as_json)
 
 
 @app.command()

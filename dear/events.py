@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any
 
 from dear.errors import BadInput
@@ -153,6 +153,16 @@ def from_dict(data: Mapping[str, Any]) -> Event:
         return cls(**{f.name: _READ.get((cls, f.name), _same)(data[f.name]) for f in fields(cls) if f.name in data})
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise BadInput(f"event {cls.__name__} cannot be read ({error!r}): the line is damaged, record the run again") from error
+
+
+def described(events: Iterable[Event], about: Mapping[str, str]) -> Iterator[Event]:
+    """The stream, whose beginning also says `about` (corpus, retriever, model): what a recording needs and a pipeline does not know.
+
+    >>> next(described([Started("why", {"depth": "5"})], {"corpus": "teaching"})).config
+    {'corpus': 'teaching', 'depth': '5'}
+    """
+    for event in events:
+        yield replace(event, config={**about, **event.config}) if isinstance(event, Started) else event
 
 
 def dump(events: Iterable[Event]) -> Iterator[str]:

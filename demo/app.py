@@ -6,7 +6,7 @@ import os
 import tempfile
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # both before the import below
-os.environ.setdefault("GRADIO_TEMP_DIR", tempfile.mkdtemp(prefix="dear-page-"))  # files of visitors in a folder of this server's own
+os.environ["GRADIO_TEMP_DIR"] = os.environ.get("GRADIO_TEMP_DIR") or tempfile.mkdtemp(prefix="dear-page-")  # visitors' files, this server's own
 
 from typing import Any
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +29,7 @@ def record(query: str, reranker: Any, corpus: Any, model: str) -> Iterator[ev.Ev
     """The events of a run with the page's own settings; the beginning also says corpus, retriever and model."""
     settings = Settings(candidates=limits.CANDIDATES[2], depth=limits.DEPTH[2], window=limits.WINDOW[2], stride=limits.STRIDE[2])
     pipeline = reranker.pipeline(corpus.retriever(RETRIEVER), judgments=corpus.judgments, settings=settings)
-    about: Mapping[str, str] = {"corpus": CORPUS, "retriever": RETRIEVER, "model": model}
-    for event in pipeline.run(query):
-        yield replace(event, config={**about, **event.config}) if isinstance(event, ev.Started) else event
+    return ev.described(pipeline.run(query), {"corpus": CORPUS, "retriever": RETRIEVER, "model": model})
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

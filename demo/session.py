@@ -168,13 +168,13 @@ def _events(resources: Resources, asked: Request) -> Iterator[ev.Event]:
     """The pipeline's events, with a failure for each model part that could not be loaded."""
     pipeline, broken = _pipeline(resources, asked)
     with closing(pipeline.run(asked.query)) as events:
-        for event in events:
-            yield replace(event, config={**_described(resources, asked), **event.config}) if isinstance(event, ev.Started) else event
+        for event in ev.described(events, _about(resources, asked)):
+            yield event
             if isinstance(event, ev.Started):
                 yield from broken
 
 
-def _described(resources: Resources, asked: Request) -> dict[str, str]:
+def _about(resources: Resources, asked: Request) -> dict[str, str]:
     """What a recording should say of the run and the pipeline does not know. A private corpus keeps its name to itself."""
     corpus = short_name(asked.corpus) if asked.corpus in resources.corpora else "own passages"
     return {"corpus": corpus, "retriever": asked.retriever, "model": short_name(asked.model)}

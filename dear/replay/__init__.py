@@ -24,7 +24,8 @@ FOLDER = Path(__file__).parent
 STYLES = ("look.css", "page.css")
 SCRIPTS = ("run.js", "build.js", "graph.js", "panels.js", "reasoning.js", "report.js", "player.js")
 MAX_BYTES = 300_000
-TEXT_CHARS = (20_000, 2_000, 1_000, 500, 240)  # of a passage: the first that lets the page stay under MAX_BYTES
+# Characters of a passage and of a prompt: the first pair that lets the page stay under MAX_BYTES.
+CUTS = ((20_000, 1_000_000), (2_000, 20_000), (1_000, 6_000), (500, 2_000), (240, 500))
 
 # Overrides and isolates reorder what stands around them; lone surrogates cannot be written as UTF-8.
 _UNSHOWABLE = re.compile("[\u202a-\u202e\u2066-\u2069\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
@@ -32,9 +33,9 @@ _INERT = {ord(char): f"\\u{ord(char):04x}" for char in "<>&\u2028\u2029"}
 
 
 def replay_html(events: Iterable[ev.Event]) -> str:
-    """The page of a recorded run, at most 300,000 bytes: long passages are cut, and the page says so.
+    """The page of a recorded run, at most 300,000 bytes: long passages and prompts are cut, and the page says so.
 
-    Raises `BadInput` when there is no event, or when the run does not fit however short its passages are cut.
+    Raises `BadInput` when there is no event, or when the run does not fit however short they are cut.
 
     >>> "<!doctype html>" in replay_html([ev.Started("why"), ev.Final(())])
     True
@@ -43,12 +44,12 @@ def replay_html(events: Iterable[ev.Event]) -> str:
     if not recorded:
         raise BadInput("the recording holds no events: record a run with `python -m dear rerank … --json`")
     size = 0
-    for limit in TEXT_CHARS:
-        page = _page(recorded, limit)
+    for text, prompt in CUTS:
+        page = _page(recorded, text, prompt)
         size = len(page.encode())
         if size <= MAX_BYTES:
             return page
-    raise BadInput(f"the replay page has {size:,} bytes, the limit is {MAX_BYTES:,}: record the run with fewer candidates")
+    raise BadInput(f"the replay page has {size:,} bytes, the limit is {MAX_BYTES:,}: record the run with fewer candidates or windows")
 
 
 def look() -> str:
@@ -82,33 +83,37 @@ def escape(text: str) -> str:
     return html.escape(_shown(text), quote=True)
 
 
-def _page(events: Sequence[ev.Event], limit: int) -> str:
+def _page(events: Sequence[ev.Event], text: int, prompt: int) -> str:
     style, script = "".join(map(_read, STYLES)), "(() => {\n" + "".join(map(_read, SCRIPTS)) + "})();"
     query = next((event.query for event in events if isinstance(event, ev.Started)), "a recorded run")
     return Template(_read("page.html")).substitute(
         head=page_head(f"DeAR replay: {query}", style, script),
-        data=inert_json(_data(events, limit)),
+        data=inert_json(_data(events, text, prompt)),
         query=escape(query),
         ranking=_ranking(events),
         script=script,
     )
 
 
-def _data(events: Sequence[ev.Event], limit: int) -> dict[str, Any]:
+def _data(events: Sequence[ev.Event], text: int, prompt: int) -> dict[str, Any]:
     """What the page's script reads: each passage once, and the events, which name passages by their place among them."""
     passages: dict[str, dict[str, Any]] = {}
     cut = False
     for event in events:
         for hit in getattr(event, "hits", ()):
-            cut = cut or len(hit.passage.text) > limit
-            known = passages.setdefault(hit.id, {"id": hit.id, "title": hit.passage.title, "text": hit.passage.text[:limit], "terms": []})
+            cut = cut or len(hit.passage.text) > text
+            known = passages.setdefault(hit.id, {"id": hit.id, "title": hit.passage.title, "text": hit.passage.text[:text], "terms": []})
             known["terms"] = known["terms"] or [[term.term, term.weight] for term in hit.terms]
     places = {id: place for place, id in enumerate(passages)}
-    return {"passages": list(passages.values()), "events": [_event(event, places) for event in events], "cut": limit if cut else 0}
+    return {"passages": list(passages.values()), "events": [_event(event, places, prompt) for event in events], "cut": text if cut else 0}
 
 
-def _event(event: ev.Event, places: dict[str, int]) -> dict[str, Any]:
+def _event(event: ev.Event, places: dict[str, int], prompt: int) -> dict[str, Any] | str:
+    if isinstance(event, ev.Token):
+        return event.text  # by far the most frequent one, so it goes bare
     data = ev.to_dict(event)
+    if isinstance(event, ev.WindowStart) and len(event.prompt) > prompt:
+        data |= {"prompt": event.prompt[:prompt], "cut": prompt}
     if isinstance(event, ev.WindowEnd):
         data["rationale"].pop("text")  # it is the tokens once more
     if "hits" in data:

@@ -97,4 +97,7 @@ function source(window) {
   ];
 }
 
-const prompt = (window) => fold(`prompt-${window.index}`, { class: "raw" }, `The exact prompt, ${window.prompt.length.toLocaleString("en")} characters`, el("pre", { tabindex: 0 }, window.prompt));
+function prompt(window) {
+  const size = window.prompt.length.toLocaleString("en");
+  return fold(`prompt-${window.index}`, { class: "raw" }, window.cut ? `The prompt, its first ${size} characters` : `The exact prompt, ${size} characters`, el("pre", { tabindex: 0 }, window.prompt));
+}

@@ -1,6 +1,7 @@
 // The run: events in, what is known after each of them. No element is touched here.
 const data = JSON.parse(document.getElementById("run").textContent);
-const { passages, events } = data;
+const { passages } = data;
+const events = data.events.map((event) => (typeof event === "string" ? { type: "Token", text: event } : event));
 const placeOf = new Map(passages.map((passage, place) => [passage.id, place]));
 const STAGES = ["retrieval", "pointwise", "listwise"];
 const NAMES = { retrieval: "Retrieval", pointwise: "Pointwise", listwise: "Listwise" };

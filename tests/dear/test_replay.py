@@ -95,11 +95,11 @@ def test_attacks_do_not_leave_the_data(canary):
 
 def test_the_events_are_all_there_and_passages_once(run):
     data = data_of(replay_html(run))
-    assert [event["type"] for event in data["events"]] == [type(event).__name__ for event in run]
+    assert ["Token" if isinstance(event, str) else event["type"] for event in data["events"]] == [type(event).__name__ for event in run]
     assert [passage["id"] for passage in data["passages"]] == ["sun", "sea"]
     final = data["events"][-1]["hits"]
     assert [data["passages"][hit["p"]]["id"] for hit in final] == [hit.id for hit in run[-1].hits]
-    assert "".join(event["text"] for event in data["events"] if event["type"] == "Token") == "".join(e.text for e in run if isinstance(e, ev.Token))
+    assert "".join(event for event in data["events"] if isinstance(event, str)) == "".join(e.text for e in run if isinstance(e, ev.Token))
 
 
 def test_long_passages_are_cut_until_the_page_fits():
@@ -109,6 +109,14 @@ def test_long_passages_are_cut_until_the_page_fits():
     assert len(page.encode()) <= MAX_BYTES
     assert data["cut"] in (2_000, 1_000, 500, 240)
     assert {len(passage["text"]) for passage in data["passages"]} == {data["cut"]}
+
+
+def test_the_longest_run_the_demo_allows_fits():
+    long = [Passage(str(n), f"number {n} " + "the sky is blue " * 120, "t" * 60) for n in range(50)]
+    data = data_of(replay_html(recorded(long, candidates=50, depth=50, window=20, stride=5)))
+    starts = [event for event in data["events"] if not isinstance(event, str) and event["type"] == "WindowStart"]
+    assert len(starts) == 7
+    assert all(len(start["prompt"]) <= start.get("cut", 10**6) for start in starts)
 
 
 def test_what_cannot_be_shown_is_said():
