@@ -86,11 +86,6 @@ class Made:
     teacher: Mapping[str, float] = field(default_factory=dict)  # MiniLM's, where it was there
     problems: tuple[str, ...] = ()
 
-    @property
-    def done(self) -> bool:
-        """Both stages ended, well or not."""
-        return bool(self.listwise) or bool(self.problems)
-
 
 def reduce(made: Made, event: ev.Event) -> Made:
     """What is made after one more event of the pipeline."""

@@ -87,12 +87,12 @@ def check_text(text: object, limit: int = MAX_PASSAGE_CHARS) -> str:
 
 
 def _events(resources: Resources, walk: Walk) -> Iterator[ev.Event | dict[str, float]]:
-    """Thread: the pipeline's events, after the teacher's scores where MiniLM is there."""
-    if scores := _teacher(resources, walk):
-        yield scores
+    """Thread: the pipeline's events, then the teacher's scores where MiniLM is there (its first search may take seconds)."""
     pipeline = Pipeline(scorer=_scorer(resources, walk), generator=_generator(resources, walk), settings=_settings(len(walk.hits)))
     with closing(pipeline.run(walk.query, [hit.passage for hit in walk.hits])) as events:
         yield from events
+    if scores := _teacher(resources, walk):
+        yield scores
 
 
 def _settings(count: int, stages: tuple[str, ...] = ("retrieval", "pointwise", "listwise")) -> Settings:

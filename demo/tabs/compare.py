@@ -151,7 +151,7 @@ def build(resources: Resources, uploads: Uploads) -> gr.Dropdown:
 
 def _fields(resources: Resources) -> tuple[list[Any], list[Any]]:
     models = [(f"{name} · needs a GPU and the hub" if needs_gpu(name) else name, name) for name in resources.models]
-    with gr.Row(elem_classes="dear-fields lab-setups"):
+    with gr.Row(elem_classes="dear-fields lab-setups lab-pair"):
         setups = [*_setup("First", START[0]), *_setup("Second", START[1])]
     with gr.Accordion("Corpus, candidates, model, blind vote", open=False, elem_classes="dear-settings"), gr.Row(elem_classes="dear-fields"):
         fields = [

@@ -83,7 +83,7 @@ class LearnTab:
                 words = item.words
             else:
                 made, words = replace(made, problems=(*made.problems, item)), item
-            yield (made, pages.progress(words), *run_buttons(running=not made.done))
+            yield (made, pages.progress(words), *run_buttons(running=True))
         yield (made, pages.progress("" if made.listwise else made.problems[-1]), *run_buttons(running=False))
 
     def stop(self, request: gr.Request) -> None:
@@ -279,6 +279,8 @@ def _knobs(values: Any) -> bench.Knobs:
 
 
 def _progress(made: Made, total: int) -> str:
+    if made.listwise:
+        return "The teacher scores the passages, for step 5."
     if made.shots:
         return f"The student reads window {len(made.shots)} of {len(schedule(total, steps.WINDOW, steps.STRIDE))}."
     return f"The student has scored {len(made.scores)} of {total} passages."

@@ -114,8 +114,8 @@ def _losses() -> tuple[gr.Column, list[Any]]:
         knobs = [
             _passage("Passage", "Whose score is moved"),
             _slider("Shift", "Added to its score", bench.SHIFT, 0.1),
-            _slider("Temperature T", "Flattens both distributions of the KL", bench.TEMPERATURE, 0.1),
-            _slider("Alpha α", "The share of the labels; 0.1 in the paper", bench.ALPHA, 0.05),
+            _slider("Temperature T", "Flattens the KL", bench.TEMPERATURE, 0.1),
+            _slider("Alpha α", "The labels’ share", bench.ALPHA, 0.05),
         ]
     return group, knobs
 

@@ -389,6 +389,8 @@ def test_on_a_phone(chrome, lab_site, scheme):
         tab.locator("button.dear-go:visible").click()
         for name in steps.STEPS:
             tab.wait_for_selector(f".walk-bar .now b:has-text('{name}')")
+            if name in ("Change", "Rank me first"):
+                tab.wait_for_selector("textarea:visible", timeout=30_000)
             no_sideways_scroll(tab)
             if name != steps.STEPS[-1]:
                 tab.get_by_role("button", name="Next step").click()
