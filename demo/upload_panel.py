@@ -23,8 +23,8 @@ def invitation() -> str:
     return (
         '<section class="lab-intro"><h2>Rank your own passages</h2>'
         "<p>One file of up to 2&#160;MB and 2,000 passages, each up to 2,000 characters. It is read and indexed on this server, for you alone, "
-        "and can be searched in every tab at once. After 30 minutes, or when you close the page, passages and index are deleted; what Learn and "
-        "Compare made of them goes within the hour.</p>"
+        "and can be searched in every tab at once. After 30 minutes, or when you close the page, passages and index are deleted; what the tabs "
+        "made of them goes within the hour.</p>"
         f'<div class="scroll-x" tabindex="0" role="group" aria-label="file formats"><table class="formats"><tbody>{rows}</tbody></table></div>'
         "</section>"
     )

@@ -68,8 +68,9 @@ class MyDataTab:
         return self._shown(session, note, choose=self.resources.corpora[0])
 
     def shown(self, request: gr.Request) -> tuple[Any, ...]:
-        """The tab as it stands, e.g. when it is opened again after the half hour."""
-        return self._shown(session_of(request))
+        """The tab as it stands, e.g. when it is opened again after the half hour; what was said of a file stays."""
+        about, _, _, *rest = self._shown(session_of(request))
+        return (about, gr.skip(), gr.skip(), *rest)
 
     def leave(self, request: gr.Request) -> None:
         """The page was closed: forget at once."""

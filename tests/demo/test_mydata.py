@@ -17,6 +17,7 @@ from dear.engines.fake import FakeGenerator, FakeScorer
 from dear.errors import BadInput, DearError
 from dear.types import Passage
 from demo import session, upload_panel, uploads
+from demo.kept_runs import KeptRuns
 from demo.limits import Request
 from demo.resources import Resources
 from demo.tabs.explain import ExplainTab
@@ -117,7 +118,7 @@ def test_the_index_is_real_and_the_sessions_own(kept, resources, tmp_path):
 
 def test_another_session_can_never_read_it(kept, resources, tmp_path):
     take(kept, "anna", write(tmp_path / "a.jsonl", "the secret harbour of Anna"))
-    tab = ExplainTab(resources, session.Tickets(), kept)
+    tab = ExplainTab(resources, session.Tickets(), kept, KeptRuns())
     name = kept.find("anna").name
     assert kept.names("ben") == ("teaching",)
     for corpus in (MINE, name, f"corpus:{name}", "anna"):
