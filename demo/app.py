@@ -14,7 +14,7 @@ import gradio as gr
 
 from demo import limits, render, theme
 from demo.resources import Resources
-from demo.tabs import compare, explain, learn, mydata
+from demo.tabs import api, compare, explain, learn, mydata
 from demo.tabs.widgets import plain
 from demo.uploads import Uploads
 
@@ -34,6 +34,8 @@ def build_demo(resources: Resources) -> gr.Blocks:
                 fields.append(compare.build(resources, uploads))
             with gr.Tab("My data", id="mydata") as mine, gr.Column(elem_classes="dear-page"):
                 mydata.build(resources, uploads, demo, tabs, mine, fields)
+            with gr.Tab("API", id="api"), gr.Column(elem_classes="dear-page"):
+                api.build(resources, demo)
     return demo.queue(max_size=limits.QUEUE_SIZE, api_open=False)
 
 
@@ -50,7 +52,7 @@ def launch(demo: gr.Blocks, *, host: str = "127.0.0.1", port: int = 7860, **opti
         ssr_mode=False,
         run_history=False,
         enable_monitoring=False,
-        mcp_server=False,
+        mcp_server=api.speaks_mcp(),
         footer_links=[],
         allowed_paths=[],
         max_file_size=limits.MAX_BODY,

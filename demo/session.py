@@ -145,7 +145,7 @@ def _reduced(resources: Resources, asked: Request, ticket: Ticket, view: View) -
     """The views of the pipeline's events. The model lock is held on entry and given back when the model rests."""
     began = time.monotonic()
     view = replace(view, judgments=_judgments(resources, asked), elapsed=0.0)
-    events = pumped(lambda: _events(resources, asked), ticket, resources.model_lock)
+    events = pumped(lambda: run_events(resources, asked), ticket, resources.model_lock)
     try:
         for event in events:
             if (ended := _ended(view, ticket, began)) is not None:
@@ -164,7 +164,7 @@ def _reduced(resources: Resources, asked: Request, ticket: Ticket, view: View) -
         yield handlers.failed(view, "run", _words(error))
 
 
-def _events(resources: Resources, asked: Request) -> Iterator[ev.Event]:
+def run_events(resources: Resources, asked: Request) -> Iterator[ev.Event]:
     """The pipeline's events, with a failure for each model part that could not be loaded."""
     pipeline, broken = _pipeline(resources, asked)
     with closing(pipeline.run(asked.query)) as events:

@@ -50,5 +50,14 @@ window.dearShare ??= (() => {
     setTimeout(() => button?.classList.remove("copied"), 2_000);
   }
 
+  document.addEventListener("click", async (event) => {
+    const button = event.target instanceof Element ? event.target.closest("[data-copy]") : null;
+    const text = button?.closest("section").querySelector("pre").textContent;
+    if (!text) return;
+    const said = await write(text).then(() => "Copied", () => "Select it by hand");
+    button.textContent = said;
+    setTimeout(() => { button.textContent = "Copy"; }, 2_000);
+  });
+
   return { save, copy };
 })();
