@@ -2,6 +2,7 @@
 
 import sys
 
+from demo import zerogpu  # noqa: F401 - before torch, which `spaces` has to come ahead of
 from demo.boot import main
 
 if __name__ == "__main__":

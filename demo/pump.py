@@ -6,6 +6,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
+from contextvars import copy_context
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -77,7 +78,8 @@ def pumped(make: Callable[[], Iterator[T]], ticket: Ticket, lock: threading.Lock
     `lock` is held on entry and given back once the model rests, which is soon after the ticket is stopped.
     """
     out: queue.SimpleQueue[Any] = queue.SimpleQueue()
-    threading.Thread(target=_pump, args=(make, ticket, lock, out), name="run", daemon=True).start()
+    # In the caller's context: a ZeroGPU Space finds the visitor's request, and so the quota, there.
+    threading.Thread(target=copy_context().run, args=(_pump, make, ticket, lock, out), name="run", daemon=True).start()
     while True:
         try:
             item = out.get(timeout=limits.UPDATE_S)

@@ -17,7 +17,7 @@ from typing import Any
 from dear import events as ev
 from dear.errors import DearError
 from dear.pipeline import Pipeline, Settings
-from demo import handlers, limits
+from demo import handlers, limits, zerogpu
 from demo.handlers import View
 from demo.limits import Request
 from demo.pump import pumped
@@ -167,7 +167,8 @@ def _reduced(resources: Resources, asked: Request, ticket: Ticket, view: View) -
 def run_events(resources: Resources, asked: Request) -> Iterator[ev.Event]:
     """The pipeline's events, with a failure for each model part that could not be loaded."""
     pipeline, broken = _pipeline(resources, asked)
-    with closing(pipeline.run(asked.query)) as events:
+    run = zerogpu.run(pipeline, asked.model, asked.query) if zerogpu.wanted(pipeline) else pipeline.run(asked.query)
+    with closing(run) as events:
         for event in ev.described(events, _about(resources, asked)):
             yield event
             if isinstance(event, ev.Started):

@@ -1,0 +1,134 @@
+"""Spaces with ZeroGPU as far as it goes without one: a stand-in `spaces` package records how it was called, pickles what crosses over, or refuses."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import subprocess
+import sys
+import textwrap
+
+import pytest
+from demo_parts import JUDGMENTS, QUERY, ROOT, free_port, get, pipeline
+
+from dear import events as ev
+from dear.pipeline import Settings
+from demo import zerogpu
+from demo.recordings import recordings
+
+STAND_IN = """
+import os, pickle, sys
+
+TORCH_CAME_FIRST = "torch" in sys.modules
+
+def GPU(task=None, *, duration=None):
+    assert callable(duration)
+    def wrap(function):
+        def run(*values):
+            values = pickle.loads(pickle.dumps(values))
+            seconds = duration(*values)
+            with open(os.environ["SEEN"], "a") as seen:
+                print(function.__name__, seconds, TORCH_CAME_FIRST, file=seen)
+            if os.environ.get("QUOTA") == "gone":
+                error = RuntimeError("You have exceeded your free ZeroGPU quota (60s requested vs. 0s left)")
+                error.title = "ZeroGPU quota exceeded"
+                raise error
+            for event in function(*values):
+                yield pickle.loads(pickle.dumps(event))
+        return run
+    return wrap
+"""
+RUN = """
+import sys
+sys.path[:0] = [{tests!r}, {tests!r} + "/demo"]
+from dataclasses import replace
+from demo_parts import pipeline
+import app
+from dear import events as ev
+from demo import zerogpu
+made = pipeline()
+assert not zerogpu.wanted(made), "an engine on the CPU asks for no GPU"
+made.generator.info = replace(made.generator.info, device="cuda:0")
+assert zerogpu.wanted(made)
+print("\\n".join(ev.dump(zerogpu.run(made, "fake", {query!r}))))
+"""
+
+
+@pytest.fixture
+def spaces(tmp_path):
+    """An environment in which `import spaces` finds the stand-in on a ZeroGPU Space."""
+    (tmp_path / "spaces.py").write_text(textwrap.dedent(STAND_IN), encoding="utf-8")
+    seen = tmp_path / "seen"
+    path = os.pathsep.join((str(tmp_path), str(ROOT)))
+    return {**os.environ, "PYTHONPATH": path, "SEEN": str(seen), "SPACES_ZERO_GPU": "true"}, seen
+
+
+def run(environment, query):
+    code = RUN.format(tests=str(ROOT / "tests"), query=query)
+    done = subprocess.run([sys.executable, "-c", code], env=environment, cwd=ROOT, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr
+    return list(ev.load(done.stdout.splitlines()))
+
+
+def test_elsewhere_the_decorator_is_the_identity():
+    def task():
+        return 1
+
+    assert zerogpu.spaces is None
+    assert zerogpu.gpu(lambda: 1)(task) is task
+    assert not zerogpu.wanted(pipeline())
+
+
+def test_a_run_crosses_over_whole(spaces):
+    environment, seen = spaces
+    events = run(environment, QUERY)
+    here = list(pipeline().run(QUERY))
+    assert [type(event) for event in events] == [type(event) for event in here]
+    assert [hit.id for hit in events[-1].hits] == [hit.id for hit in here[-1].hits]
+    name, seconds, torch_first = seen.read_text().split()
+    assert (name, torch_first) == ("rerank", "False")
+    assert 10 < int(seconds) <= zerogpu.MOST_S
+
+
+def test_without_quota_the_recorded_run_or_the_candidates(spaces):
+    environment, _ = spaces
+    known = recordings()[0]
+    replayed = run({**environment, "QUOTA": "gone"}, known.query)
+    assert "quota" in replayed[1].message
+    assert [replayed[0], *replayed[2:]] == list(known.events)
+    other = run({**environment, "QUOTA": "gone"}, QUERY + " today")
+    failed = [event for event in other if isinstance(event, ev.Failed)]
+    assert [event.stage for event in failed] == ["pointwise", "listwise"]
+    assert "dear-nano" in failed[0].error
+    assert len(other[-1].hits) > 0
+
+
+def test_the_time_asked_for_grows_with_the_work():
+    hits = pipeline().retriever.search(QUERY, 6)
+    asked = [zerogpu.seconds("m", QUERY, hits, settings, {}) for settings in (Settings(reasoning=False), Settings(), Settings(window=2, stride=1))]
+    assert asked[0] < asked[1] < asked[2] <= zerogpu.MOST_S
+
+
+def test_what_crosses_over_pickles():
+    hits = pipeline().retriever.search(QUERY, 6)
+    for values in (("m", QUERY, hits, Settings(), JUDGMENTS), [ev.to_dict(event) for event in pipeline().run(QUERY)]):
+        assert pickle.loads(pickle.dumps(values)) == values  # noqa: S301 - its own
+
+
+@pytest.mark.slow
+def test_the_space_starts(spaces):
+    """The entry point as Spaces runs it: a page at the port within its start limit."""
+    import time
+
+    environment, _ = spaces
+    port = free_port()
+    process = subprocess.Popen([sys.executable, "app.py"], cwd=ROOT, env={**environment, "GRADIO_SERVER_PORT": str(port), "SPACE_ID": "a/b"})
+    try:
+        end = time.monotonic() + 240
+        while get(f"http://127.0.0.1:{port}/config")[0] != 200:
+            assert process.poll() is None
+            assert time.monotonic() < end
+            time.sleep(0.5)
+    finally:
+        process.terminate()
+        process.wait(20)
