@@ -7,6 +7,7 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -95,19 +96,21 @@ def served(corpus: str, model: str = "fake", delay: float = 0.0, wait: float = 9
     port = free_port()
     environment = {**os.environ, "DEAR_FAKE_DELAY": str(delay), "OMP_NUM_THREADS": "2"}
     command = [sys.executable, "-m", "demo.boot", "--port", str(port), "--model", model, "--corpus", corpus]
-    process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    url = f"http://127.0.0.1:{port}"
-    try:
-        end = time.monotonic() + wait
-        while get(url)[0] != 200:
-            if process.poll() is not None or time.monotonic() > end:
-                process.kill()
-                pytest.fail(f"the page did not come up:\n{process.communicate()[0]}")
-            time.sleep(0.2)
-        yield url
-    finally:
-        process.terminate()
+    with tempfile.TemporaryFile("w+") as output:  # not a pipe: one that nobody empties stops the server once it is full
+        process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=output, stderr=subprocess.STDOUT, text=True)
+        url = f"http://127.0.0.1:{port}"
         try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            process.kill()
+            end = time.monotonic() + wait
+            while get(url)[0] != 200:
+                if process.poll() is not None or time.monotonic() > end:
+                    process.kill()
+                    output.seek(0)
+                    pytest.fail(f"the page did not come up:\n{output.read()}")
+                time.sleep(0.2)
+            yield url
+        finally:
+            process.terminate()
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from concurrent.futures import CancelledError
 
 import pytest
 from demo_parts import CANARIES, QUERY, get, served, write_corpus
@@ -129,8 +128,6 @@ def test_a_cancelled_call_frees_the_model(client):
     job.cancel()
     client.predict(QUERY, ["one passage"], api_name="/score")
     assert time.monotonic() - began < 4  # two seconds to be free, and the next call's own
-    with pytest.raises(CancelledError):
-        job.result()
 
 
 def test_mcp_lists_and_calls_the_same(address, client):
