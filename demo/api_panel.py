@@ -47,17 +47,21 @@ def python_snippet(base: str) -> str:
 
 client = Client({json.dumps(base)})
 
-for hit in client.predict("why is the sky blue", candidates=5, api_name="/retrieve"):
+hits = client.predict("why is the sky blue", api_name="/retrieve")
+for hit in hits:
     print(hit["rank"], hit["title"])
 
-job = client.submit("why is the sky blue", candidates=10, depth=5, window=5, api_name="/rerank_explain")
-for events in job:                      # the stream, a few events at a time
+job = client.submit(
+    "why is the sky blue", candidates=10, depth=5, window=5,
+    api_name="/rerank_explain",
+)
+for events in job:  # the stream, a few events at a time
     for event in events:
         print(event.get("text", ""), end="")
 
-final = job.outputs()[-1][-1]           # the last event: the ranking, with reasons
+final = job.outputs()[-1][-1]  # the ranking, with reasons
 for hit in final["hits"]:
-    print(hit["rank"], hit["title"], hit["ranks"], hit["rationale"])"""
+    print(hit["rank"], hit["title"], hit["rationale"])"""
 
 
 def mcp_snippet(base: str) -> str:
@@ -67,8 +71,11 @@ def mcp_snippet(base: str) -> str:
 
 def curl_snippet(base: str) -> str:
     """Two requests without any client: ask, then read the stream."""
-    ask = f"curl -s {base}/gradio_api/call/replay -H 'Content-Type: application/json' -d '{{\"data\": [\"\"]}}'"
-    return f"id=$({ask} | sed 's/.*: *\"\\(.*\\)\".*/\\1/')\ncurl -sN {base}/gradio_api/call/replay/$id"
+    call = f"{base}/gradio_api/call/replay"
+    return f"""url={call}
+id=$(curl -s $url -d '{{"data": [""]}}' \\
+  -H 'Content-Type: application/json' | cut -d'"' -f4)
+curl -sN $url/$id"""
 
 
 def page(base: str, *, mcp: bool, corpora: tuple[str, ...], models: tuple[str, ...]) -> str:

@@ -1,0 +1,118 @@
+"""axe-core on every tab, light and dark, wide and narrow; the keyboard alone; less motion where it was asked for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from browsing import SMALL, WIDE, visitor
+from demo_parts import QUERY
+
+axe = pytest.importorskip("axe_playwright_python", reason="axe is not installed: pip install -r requirements-dev.txt")
+pytestmark = pytest.mark.browser
+
+AXE = (Path(axe.__file__).parent / "axe.min.js").read_text(encoding="utf-8")
+TABS = ("Explain", "Learn", "Compare", "My data", "API")
+RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+FOUND = """async (rules) => {
+  const found = await axe.run(document, { resultTypes: ["violations"], runOnly: rules });
+  const told = (rule, node) => `${rule.id} (${rule.impact}): ${node.target} ${node.html.slice(0, 160)} ${node.failureSummary.slice(0, 300)}`;
+  return found.violations.flatMap((rule) => rule.nodes.map((node) => told(rule, node)));
+}"""
+UNREACHED = """() => [...document.querySelectorAll(
+    "a[href], button:not([disabled]), input:not([disabled]), textarea, select, summary, [tabindex='0']")]
+  .filter((e) => e.checkVisibility({ visibilityProperty: true, opacityProperty: true }) && e.getClientRects().length && e.tabIndex >= 0)
+  .filter((e) => !(e.type === "radio" && !e.checked) && !e.dataset.reached).map((e) => e.outerHTML.slice(0, 120))"""
+STEP = """() => {
+  const e = document.activeElement, again = Boolean(e.dataset.reached);
+  if (e !== document.body) e.dataset.reached = "1";
+  return again;
+}"""
+
+
+def open_tab(tab, name: str) -> None:
+    if tab.get_by_role("tab", name=name, exact=True).get_attribute("aria-selected") != "true":
+        tab.get_by_role("tab", name=name, exact=True).click()
+    tab.wait_for_timeout(400)
+
+
+def violations(tab) -> list[str]:
+    if not tab.evaluate("Boolean(window.axe)"):
+        tab.evaluate(AXE)
+    return tab.evaluate(FOUND, RULES)
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_on_any_tab(chrome, lab_site, width, scheme):
+    with visitor(chrome, lab_site, width=width, scheme=scheme) as tab:
+        for name in TABS:
+            open_tab(tab, name)
+            assert violations(tab) == [], name
+            assert tab.evaluate(WIDE) <= 0
+            assert width > 760 or tab.evaluate(SMALL) == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_in_a_run(chrome, lab_site, scheme):
+    """While it runs, when it is done, and with an error, for what is on the page then is not there at first."""
+    with visitor(chrome, lab_site, scheme=scheme) as tab:
+        field = ".dear-query input, .dear-query textarea"
+        tab.fill(field, QUERY)
+        tab.press(field, "Enter")
+        tab.wait_for_selector(".live .ref", timeout=30_000)
+        assert violations(tab) == []
+        tab.wait_for_selector("body:not(:has(.rail.told)) .report", timeout=60_000)
+        for summary in tab.locator(".dear-page summary:visible").all()[:12]:
+            summary.click()
+        assert violations(tab) == []
+        tab.get_by_role("button", name="Settings").click()
+        tab.wait_for_timeout(300)
+        assert violations(tab) == []
+        tab.fill(field, " ")
+        tab.press(field, "Enter")
+        tab.wait_for_selector("[role=alert]", timeout=10_000)
+        assert violations(tab) == []
+
+
+@pytest.mark.parametrize("name", TABS)
+def test_the_keyboard_alone_reaches_everything(chrome, lab_site, name):
+    with visitor(chrome, lab_site) as tab:
+        open_tab(tab, name)
+        tab.evaluate("document.activeElement?.blur(); window.scrollTo(0, 0)")
+        for _ in range(250):
+            tab.keyboard.press("Tab")
+            if tab.evaluate(STEP):
+                break
+        assert tab.evaluate(UNREACHED) == []
+
+
+def test_tabs_and_the_first_run_by_keyboard(chrome, lab_site):
+    with visitor(chrome, lab_site) as tab:
+        tab.get_by_role("tab", name="Explain", exact=True).focus()
+        for name in TABS[1:]:
+            tab.get_by_role("tab", name=name, exact=True).focus()
+            tab.keyboard.press("Enter")
+            assert tab.get_by_role("tab", name=name, exact=True).get_attribute("aria-selected") == "true"
+        tab.get_by_role("tab", name="Explain", exact=True).focus()
+        tab.keyboard.press("Enter")
+        tab.locator("body").press("/")
+        tab.keyboard.press("Control+A")
+        tab.keyboard.type(QUERY)
+        tab.keyboard.press("Enter")
+        tab.wait_for_selector(".live .ref", timeout=30_000)
+        tab.keyboard.press("Escape")
+        tab.wait_for_selector("button.dear-go:visible", timeout=3_000)
+
+
+def test_less_motion_where_it_was_asked_for(chrome, lab_site):
+    with visitor(chrome, lab_site) as tab:
+        assert tab.evaluate("matchMedia('(prefers-reduced-motion: reduce)').matches")
+        field = ".dear-query input, .dear-query textarea"
+        tab.fill(field, QUERY)
+        tab.press(field, "Enter")
+        tab.wait_for_selector(".live .ref", timeout=30_000)
+        moving = (
+            "document.getAnimations().filter(a => a.effect.getComputedTiming().duration > 20 && a.playState === 'running').map(a => a.animationName)"
+        )
+        assert tab.evaluate(moving) == []
