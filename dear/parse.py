@@ -24,7 +24,7 @@ _NEEDS = re.compile(r"^\s*Needs\s*:\s*(.+)$", re.MULTILINE | re.IGNORECASE)
 _STEP1 = re.compile(r"step\s*1[^\n]*\n(.*?)(?=\n[#*\s]*step\s*2|\Z)", re.IGNORECASE | re.DOTALL)
 _STEP2 = re.compile(r"step\s*2[^\n]*\n(.*?)(?=\n[#*\s]*(?:step\s*3|final\s+rerank|ranking)|\Z)", re.IGNORECASE | re.DOTALL)
 _NUMBERED = re.compile(r"^\s*(?:[-*]\s*)?(\d{1,2})[.)]\s+(.+)$", re.MULTILINE)
-_CITED = re.compile(r'^\s*\[\s*(\d{1,4})\s*\]\s*meets\s+([\d,\s]+?)\s*:\s*["“](.+)["”]\s*(?:[-–—:]\s*(.*))?$', re.MULTILINE)
+_CITED = re.compile(r'^\s*\[\s*(\d{1,4})\s*\]\s*meets\s+([\d,\s]+?)\s*:\s*["“](.+?)["”]\s*(?:[-–—:]\s*(.*))?$', re.MULTILINE)
 _LOOSE = re.compile(r'\[\s*(\d{1,4})\s*\][^\[\]"“”\n]{0,60}["“]([^"“”\n]{3,300})["”]\s*(?:[-–—:]\s*([^\n]*))?')
 _NOT = re.compile(r"^\s*Not\s+\[\s*(\d{1,4})\s*\]\s*:\s*(.+)$", re.MULTILINE | re.IGNORECASE)
 

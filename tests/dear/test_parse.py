@@ -108,3 +108,10 @@ def test_a_stretch_of_a_text_is_found_where_it_stands(words, data):
 
 def test_two_words_are_no_evidence():
     assert find_quote("the sky", "the sky is blue") is None
+
+
+def test_a_quote_ends_where_the_reason_begins_whatever_either_holds():
+    (plain,) = parse('Needs: 1. a\n[1] meets 1: "short waves scatter" - It calls this "the law".\nRanking: [1] > [2]', 2).citations
+    assert (plain.quote, plain.why) == ("short waves scatter", 'It calls this "the law".')
+    (inner,) = parse('Needs: 1. a\n[2] meets 1: "he said "no" to it twice" - Says no.\nRanking: [2] > [1]', 2).citations
+    assert (inner.quote, inner.why) == ('he said "no" to it twice', "Says no.")
