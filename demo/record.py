@@ -17,11 +17,11 @@ from demo.exports import slug
 from demo.recordings import FOLDER
 
 CORPUS, RETRIEVER = "teaching", "bm25"
-# Judged queries of the teaching corpus' development topics; the first is the first visit.
+# Judged queries of the teaching corpus' development topics; the first is the first visit, the last one that the small student gets wrong.
 QUERIES = (
-    "why is the sky blue",
     "if violet is scattered even more, why is the sky not violet",
     "did the astronauts bring back germs",
+    "why is the sky blue",
 )
 
 
