@@ -13,9 +13,10 @@ import numpy as np
 
 from dear.engines import Session, TokenGenerator
 
+INCOMPLETE = "�"  # what a tokenizer writes for a part of a character
 LOOP = 3
 LOOP_CHARS = 2_000
-CHOICES = 1_024  # tokens a guide may turn down before it is overruled
+CHOICES = 4_096  # tokens a guide may turn down before it is overruled
 
 
 @dataclass
@@ -51,9 +52,8 @@ class Guide(Protocol):
 def stream_text(generator: TokenGenerator, session: Session, *, max_tokens: int, stop: str, guide: Guide | None = None) -> Iterator[str]:
     """Yield the greedy continuation piece by piece until end of text, `max_tokens`, or the text holds `stop` (yielded too).
 
-    With a `guide` each token is the likeliest one it allows, among the `CHOICES` likeliest. A piece is held back while it ends in
-    an incomplete character. Greedy decoding that has begun to go in circles never leaves them, so the same line `LOOP` times in
-    a row ends the text too.
+    With a `guide` each token is the likeliest one it allows. A piece is held back while it ends in an incomplete character. Greedy
+    decoding that has begun to go in circles never leaves them, so the same line `LOOP` times in a row ends the text too.
     """
     ids: list[int] = []
     sent = ""
@@ -64,7 +64,7 @@ def stream_text(generator: TokenGenerator, session: Session, *, max_tokens: int,
         ids.append(token)
         session.append([token])
         text = generator.decode(ids)
-        if text.endswith("�"):
+        if text.endswith(INCOMPLETE):
             continue
         if len(text) > len(sent):
             yield text[len(sent) :]
@@ -79,7 +79,7 @@ def _next(generator: TokenGenerator, logits: np.ndarray, ids: list[int], guide: 
     if guide is None:
         return first
     tail = ids[-4:]  # what a tokenizer may need to see to write a token's space
-    written, known = generator.decode(ids), generator.decode(tail)
+    written, known = (generator.decode(some).rstrip(INCOMPLETE) for some in (ids, tail))  # the token may complete a character
     for token in _likeliest(logits):
         if (token in generator.eos_ids and guide.allows(written, "\n")) or guide.allows(written, generator.decode([*tail, token])[len(known) :]):
             return token

@@ -101,3 +101,28 @@ def test_a_made_up_quote_is_steered_into_the_passage():
     assert find_quote(written, TEXTS[0])
     free = Typist(script)
     assert "".join(stream_text(free, free, max_tokens=200, stop="\nRanking:")) == script
+
+
+class Bytes(Typist):
+    """The same over UTF-8 bytes, so that a character may take three tokens."""
+
+    eos_ids = frozenset({0})
+
+    def __init__(self, script):
+        self.script, self.ids = script.encode(), []
+
+    def decode(self, ids):
+        return bytes(ids).decode(errors="replace")
+
+    def logits(self):
+        values = np.linspace(0.1, 0, 256, dtype=np.float32)
+        at = len(self.ids)
+        values[self.script[at] if at < len(self.script) else 0] = 1
+        return values
+
+
+def test_characters_of_several_tokens_can_be_quoted():
+    passage = "The café’s owner – a Swede – said naïve things."
+    script = '[1] meets 1: "café’s owner – a Swede" - Says who.\nRanking:'
+    typist = Bytes(script)
+    assert "".join(stream_text(typist, typist, max_tokens=200, stop="\nRanking:", guide=Citations([passage]))) == script
