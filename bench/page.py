@@ -33,12 +33,12 @@ def start(rounds: int) -> dict[str, Any]:
 def _serve() -> tuple[float, float, float]:
     import psutil
 
-    port = _free_port()
+    port = free_port()
     begin = time.perf_counter()
     server = subprocess.Popen([sys.executable, "-m", "demo.boot", "--port", str(port)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        first = _wait(f"http://127.0.0.1:{port}/", begin)
-        ready = _wait(f"http://127.0.0.1:{port}/gradio_api/info", begin)
+        first = wait_for(f"http://127.0.0.1:{port}/", begin)
+        ready = wait_for(f"http://127.0.0.1:{port}/gradio_api/info", begin)
         process, peak, quiet = psutil.Process(server.pid), 0, 0
         while quiet < 20 and time.perf_counter() - begin < LIMIT:  # until memory has been level for ten seconds
             memory = sum(p.memory_info().rss for p in [process, *process.children(recursive=True)])
@@ -51,7 +51,7 @@ def _serve() -> tuple[float, float, float]:
         server.wait(timeout=20)
 
 
-def _wait(url: str, begin: float) -> float:
+def wait_for(url: str, begin: float) -> float:
     while time.perf_counter() - begin < LIMIT:
         try:
             with urllib.request.urlopen(url, timeout=2) as answer:
@@ -62,7 +62,7 @@ def _wait(url: str, begin: float) -> float:
     raise TimeoutError(f"{url} did not answer within {LIMIT:.0f} s: run `python -m demo.boot` by hand and read what it says")
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
