@@ -24,7 +24,7 @@ class Call:
 
 
 CALLS = (
-    Call("retrieve", "Candidates for a query, with what each term contributed. No model, no queue.", "5 to 50 passages", "retrieval"),
+    Call("retrieve", "Candidates for a query, with what each term contributed. No model.", "5 to 50 passages", "retrieval"),
     Call("score", "A pointwise score for each of your own passages.", "50 passages of 2,000 characters", "pointwise"),
     Call("rerank_explain", "A whole run as it happens: scores, reasoning, quotes, ranking.", f"one at a time, {limits.DEADLINE_S:.0f} s", "listwise"),
     Call("replay", "A recorded run, event by event. Needs no model.", "the recordings of this server"),
@@ -70,12 +70,10 @@ def mcp_snippet(base: str) -> str:
 
 
 def curl_snippet(base: str) -> str:
-    """Two requests without any client: ask, then read the stream."""
-    call = f"{base}/gradio_api/call/replay"
-    return f"""url={call}
-id=$(curl -s $url -d '{{"data": [""]}}' \\
-  -H 'Content-Type: application/json' | cut -d'"' -f4)
-curl -sN $url/$id"""
+    """A request without any client."""
+    return f"""curl -s {base}/gradio_api/run/retrieve \\
+  -H 'Content-Type: application/json' \\
+  -d '{{"data": ["why is the sky blue", "", "bm25", 5]}}'"""
 
 
 def page(base: str, *, mcp: bool, corpora: tuple[str, ...], models: tuple[str, ...]) -> str:
@@ -90,7 +88,7 @@ def page(base: str, *, mcp: bool, corpora: tuple[str, ...], models: tuple[str, .
         "<p>Calls that use the model wait in the same queue as the page. A full queue says so; a cancelled call frees the model within two seconds; "
         f"a run ends after {limits.DEADLINE_S:.0f} seconds with the best ranking so far.</p></section>"
         f'<div class="api-code">{_code("Python", python_snippet(base), "pip install gradio_client")}{served}'
-        f"{_code('curl', curl_snippet(base), 'Two requests: the first answers with an id, the second is the stream.')}</div></div>"
+        f"{_code('curl', curl_snippet(base), 'retrieve and replay answer in one request, past the queue.')}</div></div>"
     )
 
 

@@ -58,6 +58,12 @@ def test_retrieve_says_why_each_passage_was_found(client):
     assert sum(term["weight"] for term in hits[0]["terms"]) == pytest.approx(hits[0]["scores"]["retrieval"], abs=1e-3)
 
 
+def test_one_plain_request_is_enough_and_never_queues(address, client):
+    status, text = post(f"{address}/gradio_api/run/retrieve", {"data": [QUERY, "", "bm25", 5]})
+    assert status == 200
+    assert json.loads(text)["data"][0][0]["rank"] == 1
+
+
 def test_score_keeps_the_order_given(client):
     scored = client.predict(QUERY, ["bread and jam", "the sky is blue"], api_name="/score")
     assert [row["index"] for row in scored] == [0, 1]
