@@ -43,7 +43,7 @@ class Citations:
         self._texts = [quotable(text) for text in texts]
 
     def allows(self, written: str, piece: str) -> bool:
-        """Whether `piece` may follow `written`. Lines that are no citation are free; a passage is cited once."""
+        """Whether `piece` may follow `written`. Lines that are no citation are free; a passage is cited once, and none too short to quote."""
         before, _, line = written.rpartition("\n")
         cited = {int(number) for number in _CITED.findall(before)}
         *whole, last = (line + piece.rstrip(_INCOMPLETE)).split("\n")
@@ -54,7 +54,8 @@ class Citations:
         if not start.startswith("["):
             return True
         number, closed, rest = start[1:].partition("]")
-        if not self._identifier(number, cited, whole=bool(closed)):
+        short = {i for i, text in enumerate(self._texts, 1) if len(text.split()) < MIN_QUOTE_WORDS} if start == line else set()
+        if not self._identifier(number, cited | short, whole=bool(closed)):
             return False
         if start != line:
             return not ended or rest.startswith(": ")

@@ -42,6 +42,7 @@ def test_wrong_java_home_no_java_on_path_and_nothing_on_the_screen(tmp_path):
 def test_first_use_from_many_threads_then_ctrl_c_is_pythons():
     code = """
         import os, signal, threading, time
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background begins with the signal ignored
         found = []
         threads = [threading.Thread(target=lambda: found.append(search())) for _ in range(6)]
         [t.start() for t in threads], [t.join() for t in threads]

@@ -54,11 +54,12 @@ def test_processes_at_once_convert_once(tmp_path):
 
 @has_wheel
 @pytest.mark.model
-def test_it_reads_writes_and_ends():
+def test_it_reads_writes_and_ends(monkeypatch, tmp_path):
     from dear import zoo
     from dear.engines.transformers import TransformersGenerator
     from dear.loading import load_causal
 
+    monkeypatch.setattr(zoo, "NANO", tmp_path)  # the bare base: the adapter has taught it to answer in lines of its own
     generator = TransformersGenerator(load_causal(zoo.nano().listwise, precision="fp32"))
     assert generator.eos_ids == {0, 2}
     for text in ("In 1986, 2 steps  3.5 [12] > [3]", "naïve café 漢字 🎉\t x\n\n"):

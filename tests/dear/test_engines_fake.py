@@ -13,7 +13,7 @@ from dear.types import Passage
 PASSAGES = [
     Passage("sea", "The sea is deep."),
     Passage("sky", 'The sky is blue since air "scatters" blue light.', "Sky"),
-    Passage("paint", "Blue paint."),
+    Passage("paint", "Blue paint dries."),
 ]
 QUERY = "why is the sky blue"
 

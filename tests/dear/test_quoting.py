@@ -23,6 +23,8 @@ TEXTS = ["Short waves scatter most, so the sky is blue.", 'He said "no" twice; s
         ("", "[1] meets 1", True),
         ("", "[5]", False),
         ("", "[0", False),
+        ("", "[3", False),  # one word: nothing to quote
+        ("", "Not [3", True),
         ("", "Needs: [9] is free text", True),
         ("[1] meets 1: \"a\"\n", "[1", False),  # cited above
         ("[1] meets 1: \"a\"\n", "Not [1", False),
