@@ -52,6 +52,8 @@ def _freed(server: Server) -> float:
     first, second = server.client(), server.client()
     job = first.submit(QUERY, api_name="/rerank_explain")
     while not any(event["type"] == "Token" for piece in job.outputs() for event in piece):
+        if job.done():
+            raise RuntimeError(f"the run to be cancelled ended first ({job.exception()}): give --model fake")
         time.sleep(0.05)
     waiting = second.submit(QUERY, api_name="/rerank_explain")
     time.sleep(0.3)

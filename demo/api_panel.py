@@ -51,15 +51,12 @@ hits = client.predict("why is the sky blue", api_name="/retrieve")
 for hit in hits:
     print(hit["rank"], hit["title"])
 
-job = client.submit(
+# The last event of a run is the ranking. client.submit() gives
+# the same events as they come: iterate over the job it returns.
+final = client.predict(
     "why is the sky blue", candidates=10, depth=5, window=5,
     api_name="/rerank_explain",
-)
-for events in job:  # the stream, a few events at a time
-    for event in events:
-        print(event.get("text", ""), end="")
-
-final = job.outputs()[-1][-1]  # the ranking, with reasons
+)[-1]
 for hit in final["hits"]:
     print(hit["rank"], hit["title"], hit["rationale"])"""
 
