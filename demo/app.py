@@ -13,6 +13,7 @@ from typing import Any
 import gradio as gr
 
 from demo import limits, render, theme
+from demo.mcp_calls import cancel_when_left
 from demo.resources import Resources
 from demo.tabs import api, compare, explain, learn, mydata
 from demo.tabs.widgets import plain
@@ -58,3 +59,5 @@ def launch(demo: gr.Blocks, *, host: str = "127.0.0.1", port: int = 7860, **opti
         max_file_size=limits.MAX_BODY,
         **options,
     )
+    if demo.mcp_server_obj is not None:
+        cancel_when_left(demo.mcp_server_obj)
