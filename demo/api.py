@@ -22,7 +22,7 @@ from demo import limits
 from demo.limits import Request, check, check_name, check_number
 from demo.pump import awaited, pumped
 from demo.recordings import Recording
-from demo.resources import Resources, short_name
+from demo.resources import Resources
 from demo.session import Ticket, run_events
 
 logger = logging.getLogger(__name__)
@@ -168,9 +168,7 @@ class Api:
             ticket.end()
 
     def _corpus(self, name: object) -> str:
-        """The server's name of a corpus; outside, a folder is called by its last part alone."""
-        names = {short_name(corpus): corpus for corpus in self.resources.corpora}
-        return names[check_name("corpus", name or next(iter(names)), names)]
+        return check_name("corpus", name or self.resources.corpora[0], self.resources.corpora)
 
     def _model(self, name: object) -> str:
         return check_name("model", name or self.resources.models[0], self.resources.models)

@@ -19,6 +19,7 @@ WINDOW = (2, 20, 10)
 STRIDE = (1, 20, 5)
 DELETE_CACHE = (300, 1800)  # seconds: how often exported files are looked at, how old they may grow
 LINKED_CHARS = 120  # a query in a link runs by itself up to this length
+MINE = "my data"  # what a visitor calls the own passages, in settings and links
 MAX_SHOWN_CHARS = 2_000  # of one passage on the page
 MAX_PROMPT_CHARS = 60_000
 QUEUE_SIZE = 8

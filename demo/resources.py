@@ -9,6 +9,7 @@ import itertools
 import logging
 import os
 import queue
+import re
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -16,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from dear.errors import BadInput, DearError, EngineError
-from demo.limits import RETRIEVERS
+from demo.limits import MINE, RETRIEVERS
 
 logger = logging.getLogger(__name__)
 
@@ -58,7 +59,10 @@ class _Job:
 
 @dataclass
 class Resources:
-    """Corpora and models by name. `start` begins to load the defaults; `want` asks for more; `get` never blocks."""
+    """Corpora and models by name. `start` begins to load the defaults; `want` asks for more; `get` never blocks.
+
+    A corpus may be given as the path of a folder; from then on `corpora` holds the folder's own name alone, because names reach visitors.
+    """
 
     corpora: Sequence[str] = ("teaching",)
     models: Sequence[str] = ("dear-nano",)
@@ -71,8 +75,10 @@ class Resources:
     _thread: threading.Thread | None = None
 
     def __post_init__(self) -> None:
-        for name in self.corpora:
-            self._add(f"corpus:{name}", f"Corpus {short_name(name)}", lambda tell, name=name: _open_corpus(name))
+        named = public_names(self.corpora)
+        self.corpora = tuple(named)
+        for name, given in named.items():
+            self._add(f"corpus:{name}", f"Corpus {name}", lambda tell, name=name, given=given: _open_corpus(given, name))
             for kind in RETRIEVERS:
                 title = {"bm25": "Lucene index", "dense": "MiniLM embeddings"}.get(kind, RETRIEVERS[kind])
                 load = lambda tell, name=name, kind=kind: self._retriever(name, kind, tell)  # noqa: E731
@@ -225,10 +231,31 @@ def short_name(name: str) -> str:
     return os.path.basename(name.rstrip("/")) or name
 
 
-def _open_corpus(name: str) -> Any:
+def public_names(given: Sequence[str]) -> dict[str, str]:
+    """What visitors call each corpus -> what it was given as: names as they are, of a path the last part, numbered where two are alike.
+
+    >>> public_names(["teaching", "/home/anna/notes (old)/", "/srv/teaching"])
+    {'teaching': 'teaching', 'notes -old-': '/home/anna/notes (old)/', 'teaching-2': '/srv/teaching'}
+    """
+    named: dict[str, str] = {}
+    for name in dict.fromkeys(given):
+        plain = re.sub(r"[^\w.:+@ -]", "-", short_name(name))[:80]
+        numbered = (plain if number == 1 else f"{plain}-{number}" for number in itertools.count(1))
+        named[next(free for free in numbered if free not in named and free != MINE)] = name
+    return named
+
+
+def _open_corpus(given: str, name: str) -> Any:
+    """The corpus; what is wrong with it is said under the name that visitors know."""
     from corpora.registry import open_corpus
 
-    return open_corpus(name)
+    try:
+        return open_corpus(given)
+    except DearError as error:
+        if given == name:
+            raise
+        logger.warning("corpus %s: %s", name, error)
+        raise BadInput(str(error).replace(given, name).replace(os.path.abspath(given), name)) from error
 
 
 def _open_engine(model: str, stage: str, engine: str, precision: str = "auto") -> Any:

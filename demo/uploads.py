@@ -20,12 +20,11 @@ from corpora.registry import Corpus, corpus_from_passages
 from corpora.rows import SUFFIXES, RowError
 from dear.errors import BadInput, DearError
 from dear.types import Passage
-from demo.limits import Request
+from demo.limits import MINE, Request
 from demo.resources import Part, Resources
 
 logger = logging.getLogger(__name__)
 
-MINE = "my data"  # what a visitor calls the corpus, in settings and links
 MAX_BYTES = 2 * 2**20
 MAX_PASSAGES = 2_000
 MAX_PASSAGE_CHARS = 2_000

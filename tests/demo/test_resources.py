@@ -1,0 +1,44 @@
+"""Names of corpora: what a visitor may see of a folder on the server is its last part, wherever it is named."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import pytest
+from demo_parts import write_corpus
+
+from dear.errors import DearError
+from demo.limits import MINE, check_name
+from demo.resources import Resources, public_names
+
+
+def test_names_are_short_distinct_and_pass_the_check():
+    given = ("teaching", "/a/small", "/b/small/", "/c/my data", "/d/" + "x" * 300, "/e/${1}<b>", "prebuilt:msmarco-v1-passage")
+    named = public_names(given)
+    assert tuple(named.values()) == given
+    assert list(named)[:4] == ["teaching", "small", "small-2", f"{MINE}-2"]
+    assert list(named)[-1] == given[-1]
+    assert all(check_name("corpus", name, named) == name for name in named)
+    assert not any("/" in name for name in named)
+
+
+def test_the_page_never_shows_where_a_corpus_lies(tmp_path):
+    app = pytest.importorskip("demo.app")
+    folder = str(write_corpus(tmp_path / "secret-place" / "small"))
+    resources = Resources(corpora=(folder,), models=("fake",))
+    assert resources.corpora == ("small",)
+    assert "secret-place" not in json.dumps(app.build_demo(resources).get_config_file(), default=str)
+    resources._load("corpus:small")
+    assert resources.get("corpus:small").queries
+
+
+def test_a_corpus_that_is_not_there_is_said_without_its_path(tmp_path):
+    resources = Resources(corpora=(str(tmp_path / "nowhere"),), models=("fake",))
+    resources.start()
+    end = time.monotonic() + 20
+    while resources.part("corpus:nowhere").state != "failed" and time.monotonic() < end:
+        time.sleep(0.05)
+    with pytest.raises(DearError, match="nowhere") as caught:
+        resources.get("corpus:nowhere")
+    assert str(tmp_path) not in str(caught.value)
