@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hostile import chromium
 from tiny_llama import save_llama, save_lora
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -34,3 +37,16 @@ def tiny_score_adapter(tmp_path_factory: pytest.TempPathFactory, tiny_causal: Pa
 def tiny_list_adapter(tmp_path_factory: pytest.TempPathFactory, tiny_causal: Path) -> Path:
     """A listwise LoRA adapter on `tiny_causal`."""
     return save_lora(tmp_path_factory.mktemp("tiny") / "list-lora", tiny_causal, head="vocabulary", seed=2)
+
+
+@pytest.fixture(scope="module")  # no wider: playwright's event loop would be in the way of later tests' own
+def chrome() -> Iterator[Any]:
+    """Chromium, for a module's browser tests."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install -r requirements-dev.txt")
+    with playwright.sync_playwright() as driver:
+        try:
+            found = driver.chromium.launch(executable_path=chromium(), args=["--no-sandbox"])
+        except playwright.Error as error:
+            pytest.skip(f"no Chromium ({str(error).splitlines()[0]}): apt-get install chromium, or playwright install chromium")
+        yield found
+        found.close()

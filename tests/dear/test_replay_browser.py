@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from hostile import CANARIES, chromium
+from hostile import CANARIES
 
 from dear import events as ev
 from dear.engines.fake import FakeGenerator, FakeScorer
@@ -13,9 +13,6 @@ from dear.engines.fake import passages as numbered
 from dear.pipeline import Pipeline, Settings
 from dear.replay import replay_html
 from dear.types import Evidence, Passage
-
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install -r requirements-dev.txt")
-pytestmark = pytest.mark.browser
 
 SIZES = {"wide": {"width": 1280, "height": 900}, "phone": {"width": 390, "height": 844}}
 TEXTS = {
@@ -62,26 +59,15 @@ def run():
     return [with_made_up(event) for event in events]
 
 
-@pytest.fixture(scope="module")
-def browser():
-    with playwright.sync_playwright() as driver:
-        try:
-            found = driver.chromium.launch(executable_path=chromium(), args=["--no-sandbox"])
-        except playwright.Error as error:
-            pytest.skip(f"no Chromium ({str(error).splitlines()[0]}): apt-get install chromium, or playwright install chromium")
-        yield found
-        found.close()
-
-
 @pytest.fixture
-def open_page(browser, tmp_path):
+def open_page(chrome, tmp_path):
     """Opens a run's page; fails on a script error, a policy violation, a dialog or a request."""
     wrong, contexts = [], []
 
     def opened(events, size="wide", scheme="light", anchor=""):
         path = tmp_path / "run.html"
         path.write_text(replay_html(events), encoding="utf-8")
-        context = browser.new_context(viewport=SIZES[size], color_scheme=scheme, reduced_motion="reduce", has_touch=size == "phone")
+        context = chrome.new_context(viewport=SIZES[size], color_scheme=scheme, reduced_motion="reduce", has_touch=size == "phone")
         contexts.append(context)
         tab = context.new_page()
         tab.on("pageerror", lambda error: wrong.append(f"script error: {error}"))

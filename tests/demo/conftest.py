@@ -1,26 +1,13 @@
 """Fixtures; what they are made of is in `demo_parts`."""
 
 import pytest
-from demo_parts import QUERY, chromium, pipeline, served, write_corpus
+from demo_parts import QUERY, pipeline, served, write_corpus
 
 
 @pytest.fixture(scope="session")
 def run_events() -> list:
     """A whole run of the fake engines, as recorded events."""
     return list(pipeline(max_tokens=2000).run(QUERY))
-
-
-@pytest.fixture(scope="module")
-def chrome():
-    """Chromium, for a module's browser tests."""
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install -r requirements-dev.txt")
-    with playwright.sync_playwright() as driver:
-        try:
-            found = driver.chromium.launch(executable_path=chromium(), args=["--no-sandbox"])
-        except playwright.Error as error:
-            pytest.skip(f"no Chromium ({str(error).splitlines()[0]}): apt-get install chromium, or playwright install chromium")
-        yield found
-        found.close()
 
 
 @pytest.fixture(scope="module")

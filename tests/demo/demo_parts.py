@@ -16,14 +16,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from hostile import CANARIES, chromium
+from hostile import CANARIES
 
 from corpora.retrieval import make_hits
 from dear.engines.fake import FakeGenerator, FakeScorer
 from dear.pipeline import Pipeline, Settings
 from dear.types import Hit, Passage, TermWeight
 
-__all__ = ["CANARIES", "chromium"]
+__all__ = ["CANARIES"]
 
 ROOT = Path(__file__).resolve().parents[2]
 TEXTS = {

@@ -6,23 +6,9 @@ import time
 from urllib.parse import urlencode, urlsplit
 
 import pytest
-from demo_parts import CANARIES, QUERY, chromium, served, write_corpus
-
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install -r requirements-dev.txt")
-pytestmark = pytest.mark.browser
+from demo_parts import CANARIES, QUERY, served, write_corpus
 
 FIELD = ".dear-query input, .dear-query textarea"
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with playwright.sync_playwright() as driver:
-        try:
-            found = driver.chromium.launch(executable_path=chromium(), args=["--no-sandbox"])
-        except playwright.Error as error:
-            pytest.skip(f"no Chromium ({str(error).splitlines()[0]}): apt-get install chromium, or playwright install chromium")
-        yield found
-        found.close()
 
 
 @pytest.fixture(scope="module")
@@ -38,9 +24,9 @@ def site(corpus):
 
 
 @pytest.fixture
-def page(browser, site):
+def page(chrome, site):
     """A fresh visitor; fails on a script error or a request to anywhere else."""
-    context = browser.new_context(viewport={"width": 1280, "height": 900}, reduced_motion="reduce")
+    context = chrome.new_context(viewport={"width": 1280, "height": 900}, reduced_motion="reduce")
     tab = context.new_page()
     wrong: list[str] = []
     tab.on("pageerror", lambda error: wrong.append(f"script error: {error}"))
@@ -128,8 +114,8 @@ def test_stop_keeps_the_ranking_and_frees_the_model(page):
     done(page)
 
 
-def test_a_closed_tab_frees_the_model(browser, site, page):
-    other = browser.new_context()
+def test_a_closed_tab_frees_the_model(chrome, site, page):
+    other = chrome.new_context()
     tab = other.new_page()
     open_page(tab, site)
     ask(tab, QUERY)
@@ -175,8 +161,8 @@ def test_attacks_stay_text(page, canaries):
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_a_phone_does_not_scroll_sideways(browser, site, scheme):
-    context = browser.new_context(viewport={"width": 390, "height": 844}, color_scheme=scheme, has_touch=True, reduced_motion="reduce")
+def test_a_phone_does_not_scroll_sideways(chrome, site, scheme):
+    context = chrome.new_context(viewport={"width": 390, "height": 844}, color_scheme=scheme, has_touch=True, reduced_motion="reduce")
     tab = context.new_page()
     open_page(tab, site)
     wide = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
@@ -194,8 +180,8 @@ def test_a_phone_does_not_scroll_sideways(browser, site, scheme):
     context.close()
 
 
-def test_the_address_fills_the_settings(browser, site):
-    context = browser.new_context()
+def test_the_address_fills_the_settings(chrome, site):
+    context = chrome.new_context()
     tab = context.new_page()
     open_page(tab, f"{site}/?{urlencode({'q': '<b>sky</b> ${1}', 'retriever': 'dense', 'k': '12', 'reasoning': 'off', 'model': '<i>x'})}")
     tab.wait_for_function(f"document.querySelector('{FIELD}').value === '<b>sky</b> ${{1}}'", timeout=10_000)
@@ -206,10 +192,10 @@ def test_the_address_fills_the_settings(browser, site):
 
 
 @pytest.mark.model
-def test_the_embedded_student_ranks(browser):
+def test_the_embedded_student_ranks(chrome):
     """The real thing, with what comes with the project: Lucene, the bundled corpus, the 135M student."""
     with served("teaching", model="dear-nano") as url:
-        context = browser.new_context(viewport={"width": 1280, "height": 900})
+        context = chrome.new_context(viewport={"width": 1280, "height": 900})
         tab = context.new_page()
         open_page(tab, f"{url}/?k=8&depth=6")  # a query given before the student is there waits for it
         ask(tab, "why is the sky blue")

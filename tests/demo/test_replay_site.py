@@ -6,7 +6,7 @@ import re
 
 import pytest
 import yaml
-from demo_parts import CANARIES, chromium, pipeline
+from demo_parts import CANARIES, pipeline
 
 from dear.types import Passage
 from demo import replay_site
@@ -51,22 +51,17 @@ def test_the_command(tmp_path, capsys):
 
 @pytest.mark.browser
 @pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
-def test_it_opens_in_a_browser(site, width, scheme):
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install -r requirements-dev.txt")
+def test_it_opens_in_a_browser(chrome, site, width, scheme):
     wrong = []
-    with playwright.sync_playwright() as driver:
-        try:
-            browser = driver.chromium.launch(executable_path=chromium(), args=["--no-sandbox"])
-        except playwright.Error as error:
-            pytest.skip(f"no Chromium ({str(error).splitlines()[0]}): apt-get install chromium, or playwright install chromium")
-        tab = browser.new_context(viewport={"width": width, "height": 844}, color_scheme=scheme).new_page()
-        tab.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
-        tab.goto((site / "index.html").as_uri())
-        assert tab.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
-        assert tab.evaluate("[...document.images].every(image => image.naturalWidth > 0)")
-        assert tab.evaluate("getComputedStyle(document.body).backgroundColor") == ("rgb(243, 244, 247)" if scheme == "light" else "rgb(12, 15, 21)")
-        tab.locator(".run a").first.click()
-        tab.wait_for_selector(".card")
-        assert tab.locator("#query").inner_text() == recordings()[0].query
-        browser.close()
+    context = chrome.new_context(viewport={"width": width, "height": 844}, color_scheme=scheme)
+    tab = context.new_page()
+    tab.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
+    tab.goto((site / "index.html").as_uri())
+    assert tab.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
+    assert tab.evaluate("[...document.images].every(image => image.naturalWidth > 0)")
+    assert tab.evaluate("getComputedStyle(document.body).backgroundColor") == ("rgb(243, 244, 247)" if scheme == "light" else "rgb(12, 15, 21)")
+    tab.locator(".run a").first.click()
+    tab.wait_for_selector(".card")
+    assert tab.locator("#query").inner_text() == recordings()[0].query
+    context.close()
     assert wrong == []

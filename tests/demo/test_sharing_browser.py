@@ -10,26 +10,12 @@ from pathlib import Path
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
-from demo_parts import CANARIES, QUERY, chromium, served, write_corpus
+from demo_parts import CANARIES, QUERY, served, write_corpus
 
 from dear import events as ev
 from demo.recordings import recordings
 
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install -r requirements-dev.txt")
-pytestmark = pytest.mark.browser
-
 FINISHED = "body:not(:has(.rail.told)) .report"
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with playwright.sync_playwright() as driver:
-        try:
-            found = driver.chromium.launch(executable_path=chromium(), args=["--no-sandbox"])
-        except playwright.Error as error:
-            pytest.skip(f"no Chromium ({str(error).splitlines()[0]}): apt-get install chromium, or playwright install chromium")
-        yield found
-        found.close()
 
 
 @pytest.fixture(scope="module")
@@ -39,12 +25,12 @@ def site(tmp_path_factory):
 
 
 @pytest.fixture
-def visit(browser, site):
+def visit(chrome, site):
     """Opens the page; fails on a script error."""
     wrong, contexts = [], []
 
     def visited(query="", size=(1280, 900), permissions=("clipboard-read", "clipboard-write")):
-        context = browser.new_context(viewport={"width": size[0], "height": size[1]}, reduced_motion="reduce", permissions=list(permissions))
+        context = chrome.new_context(viewport={"width": size[0], "height": size[1]}, reduced_motion="reduce", permissions=list(permissions))
         contexts.append(context)
         tab = context.new_page()
         tab.on("pageerror", lambda error: wrong.append(f"script error: {error}"))
