@@ -49,13 +49,14 @@ class LearnTab:
     folder: Path = field(default_factory=lambda: Path(tempfile.mkdtemp(prefix="dear-worksheet-")))
 
     def pick(self, chosen: Any) -> tuple[Any, ...]:
-        """A lesson was chosen: its query, or room for one's own."""
+        """A lesson was chosen: its query; or the field is opened, and what stands in it stays, since the visitor may be typing already."""
         try:
             found = lesson(chosen)
-            text = self._query_of(found.query) if found else ""
+            if found:
+                return (gr.Textbox(value=self._query_of(found.query), interactive=False), "")
         except DearError as error:
             return (gr.skip(), render.alert(str(error)))
-        return (gr.Textbox(value=text, interactive=found is None, placeholder="Ask a question…"), "")
+        return (gr.Textbox(interactive=True, placeholder="Ask a question…"), "")
 
     def begin(self, chosen: Any, query: Any, corpus: Any, request: gr.Request) -> tuple[Any, ...]:
         """Find the candidates of a lesson or of one's own query and open the first step; returns the ticket for `rank`."""
