@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import sys
 from collections.abc import Iterator, Sequence
 from importlib import import_module
@@ -18,7 +17,7 @@ from typing import Annotated, Any
 import typer
 
 from dear import events as ev
-from dear.errors import BadInput, DearError
+from dear.errors import BadInput, run_command_line
 from dear.pipeline import Settings
 from dear.types import Hit, Passage
 
@@ -275,15 +274,8 @@ def _table(hits: Sequence[Hit], stage: str) -> str:
 
 
 def main() -> None:
-    """Run the command line; errors made for people are printed without a traceback, exit code 2."""
-    try:
-        app()
-    except DearError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
-    except BrokenPipeError:  # the reader went away, as `head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
+    """Run the command line; see `dear.errors.run_command_line`."""
+    run_command_line(app)
 
 
 if __name__ == "__main__":

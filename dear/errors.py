@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import sys
+from collections.abc import Callable
+
 
 class DearError(Exception):
     """Base of every error this project raises on purpose; its text is fit to show to a user."""
@@ -43,3 +47,18 @@ def require(module: str, *, extra: str) -> object:
         return importlib.import_module(module)
     except ImportError as error:
         raise MissingDependency(f"{module!r} is needed here and cannot be imported ({error}): pip install {extra}") from error
+
+
+def run_command_line(app: Callable[[], object]) -> None:
+    """Run a command line: errors made for people are printed without a traceback and end it with exit code 2.
+
+    A reader that went away, as `head` does, ends it with 0.
+    """
+    try:
+        app()
+    except DearError as error:
+        sys.stderr.write(f"error: {error}\n")
+        sys.exit(2)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)

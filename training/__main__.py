@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import logging
-import os
 import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-from dear.errors import BadInput, DearError
+from dear.errors import BadInput, run_command_line
 from training import recipes
 
 app = typer.Typer(help="Train DeAR students by recipe.", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
@@ -186,15 +185,8 @@ def _say(text: str) -> None:
 
 
 def main() -> None:
-    """Run the command line; errors made for people are printed without a traceback, exit code 2."""
-    try:
-        app()
-    except DearError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
-    except BrokenPipeError:  # the reader went away, as `head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
+    """Run the command line; see `dear.errors.run_command_line`."""
+    run_command_line(app)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ import numpy as np
 
 from dear.engines import EngineInfo, Message, Scored
 from dear.errors import EngineError
+from dear.explain import MIN_QUOTE_WORDS
 
 EOS = 256  # ids 0..255 are bytes
 WANTED, POSSIBLE, NEVER = 12.0, 4.0, -12.0
@@ -207,8 +208,8 @@ def default_answer(messages: Sequence[Message]) -> str:
     lines = ["Needs: " + "; ".join(f"{i}. what is said about {word}" for i, word in enumerate(words, 1))]
     for number, score in order:
         meets = [i for i, word in enumerate(words, 1) if word in _WORD.findall(found[number].lower())]
-        if score > 0 and meets:
-            quote = _quote(found[number], [words[i - 1] for i in meets])
+        quote = _quote(found[number], [words[i - 1] for i in meets]) if score > 0 and meets else ""
+        if len(quote.split()) >= MIN_QUOTE_WORDS:
             lines.append(f'[{number}] meets {", ".join(map(str, meets))}: "{quote}" - It names {words[meets[0] - 1]}.')
     lines.append("Ranking: " + " > ".join(f"[{number}]" for number, _ in order))
     return "\n".join(lines)
@@ -218,4 +219,5 @@ def _quote(body: str, words: Sequence[str]) -> str:
     """Up to eight words around the first of `words`, as they stand in the passage, within double quotes if it has any."""
     tokens = body.partition(": ")[2].split() or body.split()
     at = next((i for i, token in enumerate(tokens) if set(_WORD.findall(token.lower())) & set(words)), 0)
-    return max(" ".join(tokens[max(0, at - 2) : at + 6]).split('"'), key=len).strip()
+    start = max(0, min(at - 2, len(tokens) - MIN_QUOTE_WORDS))
+    return max(" ".join(tokens[start : start + 8]).split('"'), key=len).strip()
