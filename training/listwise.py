@@ -144,7 +144,13 @@ def build(recipe: recipes.Recipe, base: Path) -> tuple[Any, Any]:
         raise BadInput(f"listwise.max_length {settings.max_length} exceeds the base's {config.max_position_embeddings} positions: lower it")
     bf16 = uses_bf16(settings.precision)
     model = AutoModelForCausalLM.from_pretrained(
-        base, config=config, dtype=torch.bfloat16 if bf16 else torch.float32, local_files_only=True, trust_remote_code=False, **_nf4(settings, bf16)
+        base,
+        config=config,
+        dtype=torch.bfloat16 if bf16 else torch.float32,
+        attn_implementation=settings.attention,
+        local_files_only=True,
+        trust_remote_code=False,
+        **_nf4(settings, bf16),
     )
     model.requires_grad_(False)
     model.config.use_cache = False
@@ -206,6 +212,8 @@ def train(recipe: recipes.Recipe, *, resume: bool = True) -> Path:
         processing_class=tokenizer,
         sampler=Buckets(train_set.lengths, settings.rows_per_step, settings.seed),
     )
+    if settings.compile:
+        model.compile(dynamic=True)
     trainer.train(resume_from_checkpoint=last_checkpoint(folder) if resume else None)
     metrics = {"dev loss": trainer.evaluate()["eval_loss"]} if dev_set else {}
     trainer.save_model(str(folder))

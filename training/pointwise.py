@@ -104,7 +104,7 @@ class PointwiseTrainer(Trainer):
             some = Group(group.query_id, group.query, group.source, tuple(group.passages[i] for i in part))
             batch = {key: value.to(self.args.device) for key, value in collate([some], self.encode, self.pad_id).items()}
             with self.compute_loss_context_manager():
-                logits = self.model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits
+                logits = self.model.forward(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits
             for i, value in zip(part, logits[:, 0].float().tolist(), strict=True):
                 scores[i] = value
         return scores
@@ -124,7 +124,9 @@ def build(recipe: recipes.Recipe, base: Path) -> tuple[Any, Any]:
     config.num_hidden_layers = settings.layers or config.num_hidden_layers
     config.num_labels, config.pad_token_id = 1, tokenizer.pad_token_id
     dtype = torch.bfloat16 if uses_bf16(settings.precision) else torch.float32
-    model = AutoModelForSequenceClassification.from_pretrained(base, config=config, dtype=dtype, local_files_only=True, trust_remote_code=False)
+    model = AutoModelForSequenceClassification.from_pretrained(
+        base, config=config, dtype=dtype, attn_implementation=settings.attention, local_files_only=True, trust_remote_code=False
+    )
     model.config.use_cache = False
     lora = LoraConfig(
         task_type=TaskType.SEQ_CLS,
@@ -172,6 +174,8 @@ def train(recipe: recipes.Recipe, *, resume: bool = True) -> Path:
         pad_id=tokenizer.pad_token_id,
         sampler=Buckets(groups.lengths, settings.groups_per_step, settings.seed),
     )
+    if settings.compile:
+        model.compile(dynamic=True)
     trainer.train(resume_from_checkpoint=last_checkpoint(folder) if resume else None)
     metrics = trainer.evaluate()
     trainer.save_model(str(folder))

@@ -25,6 +25,7 @@ FILE = "recipe.yaml"
 ATTENTION_AND_MLP = ("q_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
 Precision = Literal["auto", "fp32", "bf16"]
+Attention = Literal["sdpa", "eager"]
 Scheduler = Literal["linear", "cosine", "constant", "constant_with_warmup"]
 
 
@@ -118,6 +119,8 @@ class Pointwise:
     gradient_checkpointing: bool = False
     seed: int = 0
     precision: Precision = "auto"
+    attention: Attention = "sdpa"  # on a CPU, below some 256 tokens, eager is the faster
+    compile: bool = False  # torch.compile, shapes dynamic: minutes once, then faster steps
     log_steps: int = number(10, 1)
     save_steps: int = number(200, 1)
     eval_steps: int = number(200, 1)
@@ -180,6 +183,8 @@ class Listwise:
     quantise: Literal["none", "nf4"] = "nf4"
     seed: int = 0
     precision: Precision = "auto"
+    attention: Attention = "sdpa"  # on a CPU, below some 256 tokens, eager is the faster
+    compile: bool = False  # torch.compile, shapes dynamic: minutes once, then faster steps
     log_steps: int = number(10, 1)
     save_steps: int = number(100, 1)
     eval_steps: int = number(100, 1)
