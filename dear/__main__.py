@@ -6,8 +6,6 @@ This is an edge: the one module of `dear` that may reach into `corpora`, and onl
 from __future__ import annotations
 
 import json
-import logging
-import sys
 from collections.abc import Iterator, Sequence
 from importlib import import_module
 from itertools import islice
@@ -18,6 +16,7 @@ import typer
 
 from dear import events as ev
 from dear.errors import BadInput, run_command_line
+from dear.logs import start_logging
 from dear.pipeline import Settings
 from dear.types import Hit, Passage
 
@@ -32,7 +31,7 @@ CorpusName = Annotated[str, typer.Option(help="A bundled corpus, a folder, a pas
 
 @app.callback()
 def _main(verbose: Annotated[bool, typer.Option("--verbose", help="Log what is chosen and why.")] = False) -> None:
-    logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    start_logging(verbose=verbose)
 
 
 @app.command()

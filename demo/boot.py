@@ -122,9 +122,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _serve(options: argparse.Namespace, page: LoadingPage):
     """Import, build, hand the port over, and only then begin to load what is heavy: the page comes first."""
     try:
+        from dear.logs import start_logging
         from demo.app import build_demo
         from demo.resources import Resources
 
+        start_logging()
         page.step = "Building the page"
         models = tuple(dict.fromkeys((options.model, "dear-nano", *PUBLISHED)))
         resources = Resources(corpora=tuple(options.corpus or ("teaching",)), models=models, engine=options.engine)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 from pathlib import Path
 from typing import Annotated, Literal
@@ -10,6 +9,7 @@ from typing import Annotated, Literal
 import typer
 
 from dear.errors import BadInput, run_command_line
+from dear.logs import start_logging
 from training import recipes
 
 app = typer.Typer(help="Train DeAR students by recipe.", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
@@ -21,7 +21,7 @@ Fresh = Annotated[bool, typer.Option(help="Start again, do not go on from the la
 
 @app.callback()
 def _main(verbose: Annotated[bool, typer.Option("--verbose", help="Log what is chosen and why.")] = False) -> None:
-    logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    start_logging(verbose=verbose)
 
 
 @app.command()
