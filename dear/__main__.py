@@ -139,6 +139,7 @@ def evaluate(
     shuffles: Annotated[int, typer.Option(min=0, help="Shuffled inputs a query, for position bias.")] = 10,
     probes: Annotated[int, typer.Option(min=0, help="Queries whose input is shuffled and planted with an instruction.")] = 10,
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first queries, for a trial.")] = None,
+    precision: Annotated[str, typer.Option(help="fp32, bf16, nf4, or of the listwise stage int8, int4; auto: as the app runs.")] = "auto",
     names: Annotated[bool, typer.Option("--list", help="Show the registry of benchmarks and end.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -154,7 +155,8 @@ def evaluate(
     want = Want(depth, split, limit, data)
     peer_names = tuple(dict.fromkeys(name.strip() for name in peers.split(",") if name.strip()))
     plan = Plan(
-        tuple(benchmarks or ()), model, engine, parse_stages(stages), want, top, window, stride, max_tokens, peer_names, explain, shuffles, probes
+        tuple(benchmarks or ()), model, engine, parse_stages(stages), want, top, window, stride, max_tokens, peer_names, explain,
+        shuffles, probes, precision,
     )  # fmt: skip
     for text in show(plan, _room, out, as_json=as_json):
         print(text, flush=True)

@@ -44,6 +44,7 @@ class Plan:
     explain: bool = True
     shuffles: int = 10
     probes: int = 10  # questions whose input is shuffled and planted
+    precision: str = "auto"  # of every stage whose engine knows it
 
     def __post_init__(self) -> None:
         if not self.benchmarks:
@@ -96,16 +97,17 @@ class Parts:
     @cached_property
     def scorer(self) -> CachedScorer:
         """Stage 1."""
-        from dear.engines.choice import open_scorer
+        from dear.engines.choice import PRECISIONS, open_scorer
 
-        return CachedScorer(open_scorer(self.plan.model, engine=self.plan.engine), self.store, self._weights("pointwise"))
+        wanted = self.plan.precision if self.plan.precision in PRECISIONS["transformers"] else "auto"  # pairs are scored by torch alone
+        return CachedScorer(open_scorer(self.plan.model, engine=self.plan.engine, precision=wanted), self.store, self._weights("pointwise"))
 
     @cached_property
     def generator(self) -> Any:
         """Stage 2's model."""
         from dear.engines.choice import open_generator
 
-        return open_generator(self.plan.model, engine=self.plan.engine)
+        return open_generator(self.plan.model, engine=self.plan.engine, precision=self.plan.precision)
 
     @cached_property
     def _listwise_weights(self) -> str:

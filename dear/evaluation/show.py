@@ -61,7 +61,7 @@ def command(plan: Plan, benchmark: str) -> str:
     options = {
         "--data": (str(plan.want.data) if plan.want.data else None, None), "--split": (plan.want.split, "test"), "--depth": (plan.want.depth, 100),
         "--limit": (plan.want.limit, None), "--max-tokens": (plan.max_tokens, 320), "--peers": (",".join(plan.peers), ",".join(PEERS)),
-        **{f"--{name}": (getattr(plan, name), None) for name in NANO},
+        "--precision": (plan.precision, "auto"), **{f"--{name}": (getattr(plan, name), None) for name in NANO},
     }  # fmt: skip
     given = [part for name, (value, usual) in options.items() if value != usual for part in (name, str(value))]
     return " ".join([parts[0], *map(shlex.quote, [*parts[1:], *given])])
