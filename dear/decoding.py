@@ -16,7 +16,7 @@ from dear.engines import Session, TokenGenerator
 INCOMPLETE = "�"  # what a tokenizer writes for a part of a character
 LOOP = 3
 LOOP_CHARS = 2_000
-CHOICES = 4_096  # tokens a guide may turn down before it is overruled
+CHOICES = 256  # tokens a guide may turn down before it has to name some itself
 
 
 @dataclass
@@ -44,9 +44,11 @@ def identifier_tokens(generator: TokenGenerator, n: int) -> dict[int, list[int]]
 
 
 class Guide(Protocol):
-    """Says what may be written next; `dear.quoting.Citations` is one."""
+    """Says what may be written next, and where only certain texts may, which; `dear.quoting.Citations` is one."""
 
     def allows(self, written: str, piece: str) -> bool: ...
+
+    def following(self, written: str) -> Sequence[str]: ...
 
 
 def stream_text(generator: TokenGenerator, session: Session, *, max_tokens: int, stop: str, guide: Guide | None = None) -> Iterator[str]:
@@ -74,16 +76,31 @@ def stream_text(generator: TokenGenerator, session: Session, *, max_tokens: int,
 
 
 def _next(generator: TokenGenerator, logits: np.ndarray, ids: list[int], guide: Guide | None) -> int:
-    """The likeliest token, or the likeliest that the guide allows; where it allows none of `CHOICES`, the likeliest after all."""
+    """The likeliest token; with a guide the likeliest of `CHOICES` that it allows, else of those that begin a text it names, else the likeliest."""
     first = int(np.argmax(logits))
     if guide is None:
         return first
-    tail = ids[-4:]  # what a tokenizer may need to see to write a token's space
-    written, known = (generator.decode(some).rstrip(INCOMPLETE) for some in (ids, tail))  # the token may complete a character
+    whole = _whole(generator, ids)
+    written, tail = generator.decode(ids[:whole]), ids[max(0, whole - 4) : whole]  # what a tokenizer may need to see to write a token's space
+    named = _begun(generator, guide.following(written), ids[whole:])
     for token in _likeliest(logits):
-        if (token in generator.eos_ids and guide.allows(written, "\n")) or guide.allows(written, generator.decode([*tail, token])[len(known) :]):
+        if token in named or (token in generator.eos_ids and guide.allows(written, "\n")):
             return token
-    return first
+        piece = generator.decode([*tail, *ids[whole:], token])[len(generator.decode(tail)) :]
+        if not (named and piece.endswith(INCOMPLETE)) and guide.allows(written, piece):
+            return token
+    return max(named, key=lambda token: logits[token]) if named else first
+
+
+def _whole(generator: TokenGenerator, ids: list[int]) -> int:
+    """How many of the tokens write whole characters; the last ones may be parts of one."""
+    return next((n for n in range(len(ids), max(0, len(ids) - 4), -1) if not generator.decode(ids[:n]).endswith(INCOMPLETE)), len(ids))
+
+
+def _begun(generator: TokenGenerator, texts: Sequence[str], begun: list[int]) -> set[int]:
+    """The tokens that go on with one of the texts, of which the tokens `begun` are written already."""
+    encoded = (generator.encode(text) for text in texts)
+    return {found[len(begun)] for found in encoded if len(found) > len(begun) and found[: len(begun)] == begun}
 
 
 def _likeliest(logits: np.ndarray) -> Iterator[int]:

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dear import prompts
 from dear.explain import MIN_QUOTE_WORDS
 
+AHEAD = 40
 MAX_QUOTE_WORDS = 24  # the longest written rationale quotes 20
 _MARKS = str.maketrans('"“”', "'‘’")
 _OPENS = ': "'
@@ -41,6 +42,7 @@ class Citations:
 
     def __init__(self, texts: Sequence[str]) -> None:
         self._texts = [quotable(text) for text in texts]
+        self._short = {i for i, text in enumerate(self._texts, 1) if len(text.split()) < MIN_QUOTE_WORDS}
 
     def allows(self, written: str, piece: str) -> bool:
         """Whether `piece` may follow `written`. Lines that are no citation are free; a passage is cited once, and none too short to quote."""
@@ -49,13 +51,29 @@ class Citations:
         *whole, last = (line + piece.rstrip(_INCOMPLETE)).split("\n")
         return all(self._line(text, cited, ended=True) for text in whole) and self._line(last, cited, ended=False)
 
+    def following(self, written: str) -> list[str]:
+        """Inside a quote: what its passage goes on with, up to `AHEAD` characters a place, and the closing mark where it may end; else nothing.
+
+        >>> Citations(["Short waves scatter most."]).following('[1] meets 1: "Short waves scatter')
+        [' most.', '"']
+        """
+        line = written.rpartition("\n")[2]
+        cited, opened, body = line.partition(_OPENS)
+        named = _CITED.match(cited)
+        if not opened or '"' in body or not named or not 0 < int(named[1]) <= len(self._texts):
+            return []
+        text = self._texts[int(named[1]) - 1]
+        places = _places(text, body) if body else [match.start() for match in re.finditer(r"\S+", text)]
+        goes_on = dict.fromkeys(text[at + len(body) :][:AHEAD] for at in places)
+        found = [ahead for ahead in goes_on if ahead and _begins_in(text, body + ahead[0])]
+        return [*found, '"'] if _ends_in(text, body) else found
+
     def _line(self, line: str, cited: set[int], *, ended: bool) -> bool:
         start = line.removeprefix("Not ")
         if not start.startswith("["):
             return True
         number, closed, rest = start[1:].partition("]")
-        short = {i for i, text in enumerate(self._texts, 1) if len(text.split()) < MIN_QUOTE_WORDS} if start == line else set()
-        if not self._identifier(number, cited | short, whole=bool(closed)):
+        if not self._identifier(number, cited | self._short if start == line else cited, whole=bool(closed)):
             return False
         if start != line:
             return not ended or rest.startswith(": ")

@@ -113,6 +113,9 @@ class Bytes(Typist):
     def __init__(self, script):
         self.script, self.ids = script.encode(), []
 
+    def encode(self, text):
+        return list(text.encode())
+
     def decode(self, ids):
         return bytes(ids).decode(errors="replace")
 
@@ -128,3 +131,34 @@ def test_characters_of_several_tokens_can_be_quoted():
     script = '[1] meets 1: "café’s owner – a Swede" - Says who.\nRanking:'
     typist = Bytes(script)
     assert "".join(stream_text(typist, typist, max_tokens=200, stop="\nRanking:", guide=Citations([passage]))) == script
+
+
+def test_a_part_of_a_character_the_passage_lacks_is_no_way_out():
+    passage = "A café’s owner bakes bread at night."
+    typist = Bytes('[1] meets 1: "A 😀 smile at night" - Says who.\nRanking:')
+    text = "".join(stream_text(typist, typist, max_tokens=200, stop="\nRanking:", guide=Citations([passage])))
+    assert "�" not in text
+    assert find_quote(text.split('"')[1], passage)
+
+
+class FarOff(Bytes):
+    """Wants a text of its own, and rates every byte of the passage below all other tokens of a large vocabulary."""
+
+    eos_ids = frozenset({50_000})
+
+    def decode(self, ids):
+        return "".join(chr(i) if i < 256 else "~" for i in ids)
+
+    def logits(self):
+        values = np.full(50_001, 0.5, dtype=np.float32)
+        values[:256] = np.linspace(0.1, 0, 256)
+        at = len(self.ids)
+        values[self.script[at] if at < len(self.script) else 50_000] = 1
+        return values
+
+
+def test_a_quote_goes_on_however_unlikely_its_words_are():
+    passage = "The winners were named on Sunday."
+    typist = FarOff('[1] meets 1: "The  best film of all" - It won.\nRanking:')
+    text = "".join(stream_text(typist, typist, max_tokens=200, stop="\nRanking:", guide=Citations([passage])))
+    assert find_quote(text.split('"')[1], passage)
