@@ -11,7 +11,8 @@ import json
 import re
 import threading
 import weakref
-from collections.abc import Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -25,6 +26,7 @@ from dear.types import Hit, Passage, TermWeight
 
 _WEIGHT = re.compile(r"^\s*([\d.E+-]+) = weight\(contents:(\S+) in \d+\)", re.MULTILINE)
 _WORD = re.compile(r"\w+(?:['’]\w+)*")
+MAX_PLACES = 50  # of one term in one passage: a text that repeats a word does not make a run large
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +100,9 @@ class LuceneRetriever:
             parsed = _weighted_query(weights)
         words = self._words(_WORD.findall(query))
         words |= self._expansions(set(weights) - set(words), [passage.full_text for passage, _, _ in found[:10]])
-        return [(passage, score, tuple(_terms(java["explainer"].explain(parsed, number).toString(), words))) for passage, number, score in found]
+        explained = [java["explainer"].explain(parsed, number).toString() for _, number, _ in found]
+        places = [self._places(passage.text, words) for passage, _, _ in found]
+        return [(p, score, tuple(_terms(*known, words))) for (p, _, score), *known in zip(found, explained, places, strict=True)]
 
     def _words(self, words: Iterable[str]) -> dict[str, str]:
         """Stem -> the word as written, the first one that has it."""
@@ -108,6 +112,17 @@ class LuceneRetriever:
             if len(tokens) == 1:
                 stems.setdefault(tokens[0], word)
         return stems
+
+    def _places(self, text: str, stems: Iterable[str]) -> dict[str, list[tuple[int, int]]]:
+        """Stem -> character spans of the words in `text` that have it, the first `MAX_PLACES` of each."""
+        # English stemming changes a word's end only, so few words need to be asked about.
+        starts, places = tuple(stem[: max(2, len(stem) - 1)] for stem in stems), defaultdict(list)
+        for match in _WORD.finditer(text):
+            word = match[0].lower()
+            if word.startswith(starts):
+                for stem in self._stem(word):
+                    places[stem].append(match.span())
+        return {stem: spans[:MAX_PLACES] for stem, spans in places.items()}
 
     def _expansions(self, stems: set[str], texts: list[str]) -> dict[str, str]:
         """A readable word for each stem that is not in the query, from the passages the stems came from."""
@@ -144,9 +159,10 @@ def _clean(query: str) -> str:
     return "".join(" " if char == "\0" or "\ud800" <= char <= "\udfff" else char for char in query)
 
 
-def _terms(explanation: str, words: Mapping[str, str]) -> list[TermWeight]:
-    """The term weights in Lucene's explanation of one hit, largest first."""
-    weights = [TermWeight(words.get(term, term), float(value)) for value, term in _WEIGHT.findall(explanation)]
+def _terms(explanation: str, places: Mapping[str, Sequence[tuple[int, int]]], words: Mapping[str, str]) -> list[TermWeight]:
+    """The term weights in Lucene's explanation of one hit, largest first, with where the terms stand in the text."""
+    found = _WEIGHT.findall(explanation)
+    weights = [TermWeight(words.get(term, term), float(value), tuple(places.get(term, ()))) for value, term in found]
     return sorted(weights, key=lambda weight: (-weight.weight, weight.term))
 
 

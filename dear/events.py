@@ -204,6 +204,10 @@ def _evidence(data: Mapping[str, Any]) -> Evidence:
     return Evidence(**{**data, "meets": tuple(data.get("meets", ()))})
 
 
+def _term(data: Mapping[str, Any]) -> TermWeight:
+    return TermWeight(data["term"], data["weight"], tuple((start, end) for start, end in data.get("places", ())))
+
+
 def _hits(data: Iterable[Mapping[str, Any]]) -> tuple[Hit, ...]:
     return tuple(
         Hit(
@@ -211,7 +215,7 @@ def _hits(data: Iterable[Mapping[str, Any]]) -> tuple[Hit, ...]:
             rank=item["rank"],
             scores=item.get("scores", {}),
             ranks=item.get("ranks", {}),
-            terms=tuple(TermWeight(**term) for term in item.get("terms", ())),
+            terms=tuple(_term(term) for term in item.get("terms", ())),
             rationale=item.get("rationale", ""),
             evidence=tuple(_evidence(e) for e in item.get("evidence", ())),
         )

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from dear.engines import Scorer
 from dear.errors import BadInput
 from dear.parse import Answer
-from dear.types import Evidence, Passage, Rationale
+from dear.types import Evidence, Hit, Passage, Rationale
 
 _WORD = re.compile(r"\w+", re.UNICODE)
 _SENTENCE = re.compile(r"\S.*?(?:[.!?…]+[)\"'’”\]]*(?=\s|$)|$)", re.DOTALL)
@@ -51,6 +51,19 @@ def ground(answer: Answer, passages: Sequence[Passage], text: str) -> Rationale:
     for identifier, why in answer.near_misses:
         reasons.setdefault(passages[identifier - 1].id, why)
     return Rationale(text, answer.requirements, tuple(evidence), {id: why for id, why in reasons.items() if why})
+
+
+def lexical(hit: Hit) -> tuple[Evidence, ...]:
+    """The words of a hit's text that its retriever weighted, as evidence in the order of the text; none where it does not tell them.
+
+    >>> from dear.types import TermWeight
+    >>> hit = Hit(Passage("a", "Blue skies"), 1, terms=(TermWeight("sky", 2.0, ((5, 10),)), TermWeight("blue", 1.0, ((0, 4),))))
+    >>> [word.quote for word in lexical(hit)]
+    ['Blue', 'skies']
+    """
+    text = hit.passage.text
+    places = sorted({place for term in hit.terms for place in term.places})
+    return tuple(Evidence(hit.id, text[a:b], "lexical", a, b, grounded=True) for a, b in places if 0 <= a < b <= len(text))
 
 
 def sentences(text: str) -> list[tuple[int, int]]:

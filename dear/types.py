@@ -38,10 +38,14 @@ class Passage:
 
 @dataclass(frozen=True, slots=True)
 class TermWeight:
-    """What one query term contributed to a passage's BM25 score (the weights sum to the score)."""
+    """What one query term contributed to a passage's BM25 score (the weights sum to the score).
+
+    `places` are the character spans of the words in the passage's text that the index knows as this term, where the retriever tells.
+    """
 
     term: str
     weight: float
+    places: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dear.explain import lexical
 from dear.types import Evidence, Hit, TermWeight
 from demo.handlers import View, stage_before
 from demo.limits import MAX_SHOWN_CHARS
@@ -96,13 +97,14 @@ def _identifier(view: View, hit: Hit) -> tuple[str, bool]:
 
 def _text(hit: Hit) -> str:
     text = hit.passage.text[:MAX_SHOWN_CHARS]
+    marks = (*hit.evidence, *lexical(hit))
     cut = "" if len(hit.passage.text) <= MAX_SHOWN_CHARS else f'<p class="hint">Cut after {MAX_SHOWN_CHARS:,} characters.</p>'
     start, end = excerpt(text, hit.evidence, EXCERPT)
     lead, tail = "… " if start else "", " …" if end < len(text) else ""
     if not lead and not tail:
-        return f'<p class="text"><bdi>{highlight(text, hit.evidence)}</bdi></p>{cut}'
-    brief = f'<span class="brief"><bdi>{lead}{highlight(text, hit.evidence, start, end)}{tail}</bdi></span>'
-    whole = f'<p class="text whole"><bdi>{highlight(text, hit.evidence)}</bdi></p>{cut}'
+        return f'<p class="text"><bdi>{highlight(text, marks)}</bdi></p>{cut}'
+    brief = f'<span class="brief"><bdi>{lead}{highlight(text, marks, start, end)}{tail}</bdi></span>'
+    whole = f'<p class="text whole"><bdi>{highlight(text, marks)}</bdi></p>{cut}'
     return f'<details class="passage" data-keep="p-{esc(hit.id)}"><summary>{brief} <span class="more">Whole passage</span></summary>{whole}</details>'
 
 
@@ -171,6 +173,8 @@ def _legend(view: View) -> str:
         entries.append('<li><span class="dot" style="--fill:100%" aria-hidden="true"></span> how relevant people judged it</li>')
     if view.scores:
         entries.append("<li>bars run from this list’s lowest to its highest score</li>")
+    if any(term.places for hit in view.hits for term in hit.terms):
+        entries.append('<li><mark class="ev lexical">word</mark> the search weighted</li>')
     if any(e.grounded for hit in view.hits for e in hit.evidence):
         entries.append('<li><mark class="ev quoted">quoted</mark> by the listwise stage and found in the passage</li>')
     return f'<ul class="legend">{join(entries)}</ul>' if entries else ""

@@ -6,7 +6,7 @@ import html
 import re
 from collections.abc import Callable, Iterable, Sequence
 
-from dear.types import Evidence
+from dear.types import Evidence, EvidenceKind
 
 # Overrides and isolates can reorder what stands around them; C0 controls and lone surrogates cannot be shown.
 _UNSHOWABLE = re.compile("[\u202a-\u202e\u2066-\u2069\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
@@ -14,6 +14,7 @@ _UNSHOWABLE = re.compile("[\u202a-\u202e\u2066-\u2069\x00-\x08\x0b-\x1f\x7f\ud80
 _TEMPLATE = str.maketrans({"$": "&#36;", "{": "&#123;", "}": "&#125;", "`": "&#96;"})
 _REFERENCE = re.compile(r"\[(\d{1,3})\]")
 ELLIPSIS = "…"
+NESTED: tuple[EvidenceKind, ...] = ("occlusion", "quoted", "lexical")  # the outermost mark first
 
 
 def esc(value: object) -> str:
@@ -89,17 +90,31 @@ def reference(identifier: int, document: int) -> str:
 
 
 def highlight(text: str, evidence: Sequence[Evidence], start: int = 0, end: int | None = None) -> str:
-    """`text[start:end]` escaped, with grounded evidence in `<mark>`; overlapping spans merge into the first one's kind."""
-    end = len(text) if end is None else end
+    """`text[start:end]` escaped, with grounded evidence in `<mark>` by kind: a sentence holds quotes, a quote holds words.
+
+    Where two of one kind overlap, the second begins where the first ends; one that crosses the edge of a larger kind is split there.
+    """
+    spans: dict[str, list[tuple[int, int]]] = {kind: [] for kind in NESTED}
+    for piece in evidence:
+        if piece.grounded and 0 <= piece.start < piece.end <= len(text):
+            spans[piece.kind].append((piece.start, piece.end))
+    layers = [(kind, sorted(found, key=lambda span: (span[0], -span[1]))) for kind, found in spans.items() if found]
+    return _marked(text, start, len(text) if end is None else end, layers)
+
+
+def _marked(text: str, start: int, end: int, layers: Sequence[tuple[str, Sequence[tuple[int, int]]]]) -> str:
+    if not layers:
+        return esc(text[start:end])
+    (kind, spans), inner = layers[0], layers[1:]
     out, at = [], start
-    for span in sorted((e for e in evidence if e.grounded and 0 <= e.start < e.end <= len(text)), key=lambda e: (e.start, -e.end)):
-        left, right = max(at, span.start), min(end, span.end)
+    for first, last in spans:
+        left, right = max(at, first), min(end, last)
         if left >= right:
             continue
-        out.append(esc(text[at:left]))
-        out.append(f'<mark class="ev {span.kind}">{esc(text[left:right])}</mark>')
+        out.append(_marked(text, at, left, inner))
+        out.append(f'<mark class="ev {kind}">{_marked(text, left, right, inner)}</mark>')
         at = right
-    out.append(esc(text[at:end]))
+    out.append(_marked(text, at, end, inner))
     return join(out)
 
 

@@ -103,7 +103,7 @@ def _data(events: Sequence[ev.Event], text: int, prompt: int) -> dict[str, Any]:
         for hit in getattr(event, "hits", ()):
             cut = cut or len(hit.passage.text) > text
             known = passages.setdefault(hit.id, {"id": hit.id, "title": hit.passage.title, "text": hit.passage.text[:text], "terms": []})
-            known["terms"] = known["terms"] or [[term.term, term.weight] for term in hit.terms]
+            known["terms"] = known["terms"] or [[term.term, term.weight, term.places] for term in hit.terms]
     places = {id: place for place, id in enumerate(passages)}
     return {"passages": list(passages.values()), "events": [_event(event, places, prompt) for event in events], "cut": text if cut else 0}
 

@@ -48,22 +48,30 @@ function linked(state, window, text) {
   });
 }
 
-// The passage's text with grounded evidence marked; offsets count code points, as Python does.
+// The passage's text with grounded evidence marked, a quote around words; offsets count code points, as Python does.
 function marked(text, evidence = []) {
   const chars = Array.from(text);
-  const spans = evidence.filter((e) => e.grounded && e.start >= 0 && e.start < e.end && e.end <= chars.length).sort((a, b) => a.start - b.start || b.end - a.end);
-  const out = [];
-  let at = 0;
-  for (const span of spans) {
-    const left = Math.max(at, span.start);
-    if (left >= span.end) continue;
-    const kind = ["quoted", "lexical", "occlusion"].includes(span.kind) ? span.kind : "quoted";
-    out.push(chars.slice(at, left).join(""), el("mark", { class: `ev ${kind}` }, chars.slice(left, span.end).join("")));
-    at = span.end;
-  }
-  out.push(chars.slice(at).join(""));
-  return out;
+  const known = evidence.filter((e) => e.grounded && e.start >= 0 && e.start < e.end && e.end <= chars.length).sort((a, b) => a.start - b.start || b.end - a.end);
+  const layers = ["occlusion", "quoted", "lexical"].map((kind) => [kind, known.filter((e) => e.kind === kind)]).filter(([, spans]) => spans.length);
+  return nested(chars, 0, chars.length, layers);
 }
+
+function nested(chars, start, end, [layer, ...inner]) {
+  if (!layer) return [chars.slice(start, end).join("")];
+  const out = [];
+  let at = start;
+  for (const span of layer[1]) {
+    const left = Math.max(at, span.start);
+    const right = Math.min(end, span.end);
+    if (left >= right) continue;
+    out.push(...nested(chars, at, left, inner), el("mark", { class: `ev ${layer[0]}` }, nested(chars, left, right, inner)));
+    at = right;
+  }
+  return [...out, ...nested(chars, at, end, inner)];
+}
+
+// What the retriever weighted, as evidence.
+const lexical = (passage) => passage.terms.flatMap(([, , places]) => places.map(([start, end]) => ({ kind: "lexical", grounded: true, start, end })));
 
 function dot(id) {
   if (!judgments.size) return null;

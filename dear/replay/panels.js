@@ -141,7 +141,8 @@ function card(state, hit, windows) {
 
 function passageText(hit) {
   const { text } = passages[hit.p];
-  const whole = () => bdi(marked(text, hit.evidence));
+  const marks = [...(hit.evidence ?? []), ...lexical(passages[hit.p])];
+  const whole = () => bdi(marked(text, marks));
   if (Array.from(text).length <= 180) return el("p", { class: "text" }, whole());
   const spans = (hit.evidence ?? []).filter((piece) => piece.grounded && piece.start >= 0 && piece.start < piece.end);
   const first = spans.length ? Math.min(...spans.map((piece) => piece.start)) : 0;
@@ -149,7 +150,7 @@ function passageText(hit) {
   let start = first > 110 ? chars.lastIndexOf(" ", first - 40) + 1 : 0;
   let end = chars.indexOf(" ", start + 150);
   if (end < 0) end = chars.length;
-  const shifted = spans.map((piece) => ({ ...piece, start: Math.max(0, piece.start - start), end: Math.min(end, piece.end) - start }));
+  const shifted = marks.filter((piece) => piece.grounded && piece.end > start && piece.start < end).map((piece) => ({ ...piece, start: Math.max(0, piece.start - start), end: Math.min(end, piece.end) - start }));
   const brief = el("span", { class: "brief" }, bdi(start ? "… " : "", marked(chars.slice(start, end).join(""), shifted), end < chars.length ? " …" : ""));
   return fold(`p-${hit.p}`, { class: "passage" }, [brief, " ", el("span", { class: "more" }, "Whole passage")], el("p", { class: "text whole" }, whole()));
 }
@@ -179,5 +180,6 @@ function legend(state) {
     state.windows.length ? el("li", {}, el("span", { class: "ident" }, "[3]"), " third in the model’s prompt") : null,
     judgments.size ? el("li", {}, el("span", { class: "dot", style: { "--fill": "100%" }, "aria-hidden": "true" }), " how relevant people judged it") : null,
     state.scores.size ? el("li", {}, "bars run from this list’s lowest to its highest score") : null,
+    passages.some((passage) => passage.terms.some(([, , places]) => places.length)) ? el("li", {}, el("mark", { class: "ev lexical" }, "word"), " the search weighted") : null,
     cited ? el("li", {}, el("mark", { class: "ev quoted" }, "quoted"), " by the listwise stage and found in the passage") : null);
 }

@@ -17,6 +17,7 @@ from corpora.jvm import in_java, java_class
 from corpora.lucene import Feedback, LuceneRetriever, stored_passage
 from corpora.retrieval import Retriever
 from dear.errors import BadInput, IndexFailure
+from dear.explain import lexical
 from dear.types import Hit, Passage, TermWeight
 
 POOL = ["sky", "blue", "light", "scatter", "whale", "recipe", "night", "star", "sun", "red"]
@@ -84,7 +85,21 @@ def test_terms_are_readable(many, small):
 
 def test_repeated_query_word_counts_twice(many):
     once, twice = many["bm25"].search("whale", 1)[0], many["bm25"].search("whale whales", 1)[0]
-    assert twice.terms == (TermWeight("whale", pytest.approx(2 * once.terms[0].weight, abs=1e-4)),)
+    assert twice.terms == (TermWeight("whale", pytest.approx(2 * once.terms[0].weight, abs=1e-4), once.terms[0].places),)
+
+
+def test_terms_know_their_places(tmp_path):
+    """Stems, capitals, possessives and punctuation as the index sees them; a word that only looks alike is not one."""
+    text = "The sky’s blue: “SCATTERED” light scatters, skylarks do not. Scattering!"
+    passages = [Passage("a", text, "Sky and scatter in the title"), Passage("b", "red sea wide " * 3), Passage("c", "green grass hill")]
+    retriever = LuceneRetriever(open_index(passages, folder=tmp_path), {passage.id: passage for passage in passages})
+    (hit,) = retriever.search("why is the sky scattering light, blue", 5)
+    many = retriever.search("wide seas", 5)[0]
+    retriever.close()
+    words = {term.term: [text[a:b] for a, b in term.places] for term in hit.terms}
+    assert words == {"sky": ["sky’s"], "scattering": ["SCATTERED", "scatters", "Scattering"], "light": ["light"], "blue": ["blue"]}
+    assert [piece.quote for piece in lexical(hit)] == ["sky’s", "blue", "SCATTERED", "light", "scatters", "Scattering"]
+    assert {term.term: len(term.places) for term in many.terms} == {"wide": 3, "seas": 3}
 
 
 @pytest.mark.parametrize("kind", ["bm25", "bm25+rm3"])

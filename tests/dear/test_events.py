@@ -26,7 +26,7 @@ hits = st.builds(
     st.integers(1, 99),
     st.dictionaries(texts, numbers),
     st.dictionaries(texts, st.integers()),
-    st.lists(st.builds(TermWeight, texts, numbers)).map(tuple),
+    st.lists(st.builds(TermWeight, texts, numbers, st.lists(st.tuples(st.integers(), st.integers()), max_size=2).map(tuple))).map(tuple),
     texts,
     st.lists(evidence, max_size=2).map(tuple),
 )

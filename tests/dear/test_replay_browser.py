@@ -12,7 +12,7 @@ from dear.engines.fake import FakeGenerator, FakeScorer
 from dear.engines.fake import passages as numbered
 from dear.pipeline import Pipeline, Settings
 from dear.replay import replay_html
-from dear.types import Evidence, Passage
+from dear.types import Evidence, Passage, TermWeight
 
 SIZES = {"wide": {"width": 1280, "height": 900}, "phone": {"width": 390, "height": 844}}
 TEXTS = {
@@ -218,3 +218,20 @@ def test_attacks_stay_text(open_page):
     assert "onerror" in tab.locator("#candidates").inner_text()
     assert "onerror" in tab.locator("#reasoning").inner_text()
     assert tab.evaluate("[...document.body.textContent].filter(c => /[\\u202a-\\u202e\\u2066-\\u2069]/.test(c)).length") == 0
+
+
+def test_weighted_words_are_marked_within_quotes(open_page, run):
+    """The word at the edge of the quote is split there; nothing of the text is lost or said twice."""
+    piece = next(e for event in run if isinstance(event, ev.WindowEnd) for e in event.rationale.evidence if e.grounded)
+    text = TEXTS[piece.passage_id]
+    term = TermWeight("any", 1.0, ((piece.start, piece.start + 3), (piece.end - 2, min(len(text), piece.end + 2))))
+
+    def weighted(event):
+        hits = tuple(replace(hit, terms=(term,)) if hit.id == piece.passage_id else hit for hit in getattr(event, "hits", ()))
+        return replace(event, hits=hits) if hits else event
+
+    tab = open_page([weighted(event) for event in run], anchor="#end")
+    quote = tab.locator("mark.ev.quoted:not(.legend *)")
+    assert quote.inner_text() == text[piece.start : piece.end]
+    assert quote.locator("mark.ev.lexical").all_inner_texts() == [text[piece.start : piece.start + 3], text[piece.end - 2 : piece.end]]
+    assert tab.locator(".card .text:has(mark.quoted)").text_content() == text

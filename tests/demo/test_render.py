@@ -132,14 +132,35 @@ def test_esc_takes_lone_surrogates():
     assert esc("a\ud800b").encode() == "a\ufffdb".encode()
 
 
-_spans = st.lists(st.tuples(st.integers(-2, 40), st.integers(-2, 40), st.booleans()), max_size=5)
+_kinds = st.sampled_from(["quoted", "lexical", "occlusion"])
+_spans = st.lists(st.tuples(st.integers(-2, 40), st.integers(-2, 40), st.booleans(), _kinds), max_size=6)
 
 
 @given(st.text(max_size=40), _spans, st.integers(0, 40), st.integers(0, 40))
 def test_highlight_adds_marks_and_loses_nothing(text, spans, start_, end):
-    evidence = [Evidence("p", "q", start=a, end=b, grounded=g) for a, b, g in spans]
+    evidence = [Evidence("p", "q", kind, a, b, g) for a, b, g, kind in spans]
     start_, end = sorted((min(start_, len(text)), min(end, len(text))))
     assert parsed(f"<p>{highlight(text, evidence, start_, end)}</p>") == parsed(f"<p>{esc(text[start_:end])}</p>")
+
+
+def test_marks_of_other_kinds_nest_and_split():
+    """The word "blue" lies in the quote, "is skylike" crosses its end; both are in the sentence that was left out."""
+    text = "Why? The blue sky is skylike. End."
+    spans = (("lexical", 9, 13), ("quoted", 5, 20), ("lexical", 18, 28), ("occlusion", 5, 29))
+    evidence = [Evidence("p", text[a:b], kind, a, b, grounded=True) for kind, a, b in spans]
+    word = '<mark class="ev lexical">'
+    assert highlight(text, evidence) == (
+        f'Why? <mark class="ev occlusion"><mark class="ev quoted">The {word}blue</mark> sky {word}is</mark></mark>{word} skylike</mark>.</mark> End.'
+    )
+
+
+def test_query_words_are_marked_in_every_card_and_explained():
+    shown = check(reduce_all(pipeline().run(QUERY), start(QUERY))).cards
+    words = re.findall(r'<mark class="ev lexical">(\w+)</mark>', shown)
+    assert {word.lower() for word in words} == {"sky", "blue", "word"}, "the words that were weighted, and the legend's own"
+    assert "the search weighted" in shown
+    plain = check(reduce_all(Pipeline(generator=FakeGenerator()).run(QUERY, passages()), start(QUERY))).cards
+    assert "lexical" not in plain, "no words were weighted, so none are marked"
 
 
 @given(st.text(max_size=600), st.integers(0, 600), st.integers(1, 80))
