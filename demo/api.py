@@ -18,7 +18,7 @@ from dear.errors import BadInput, DearError, EngineError
 from dear.pipeline import Pipeline, Settings
 from dear.runs import ranking_so_far
 from dear.types import Hit, Passage, check_query
-from demo import limits
+from demo import limits, zerogpu
 from demo.limits import Request, check, check_name, check_number
 from demo.pump import awaited, pumped
 from demo.recordings import Recording
@@ -76,7 +76,7 @@ class Api:
             scorer = self.resources.get(key)
             if scorer is None:
                 raise EngineError("this model has no pointwise stage: choose another model")
-            return Pipeline(scorer=scorer, settings=Settings(stages=("pointwise",))).run(asked, given)
+            return zerogpu.ranked(Pipeline(scorer=scorer, settings=Settings(stages=("pointwise",))), key.partition(":")[2], asked, given)
 
         done: list[ev.Event] = []
         for batch in self._paced([key], events):

@@ -14,6 +14,7 @@ from dear import events as ev
 from dear.errors import DearError
 from dear.pipeline import Pipeline, Settings
 from dear.types import Hit
+from demo import zerogpu
 from demo.comparison import Asked, Comparison, Setup, Side, arranged, ndcg
 from demo.pump import Stopped, Waiting, worked
 from demo.resources import Resources
@@ -109,7 +110,7 @@ def _run(resources: Resources, asked: Asked, setup: Setup, hits: tuple[Hit, ...]
     count = len(hits)
     settings = Settings(candidates=count, depth=max(count, 1), reasoning=setup.reasoning, stages=("retrieval", *setup.stages))
     pipeline = Pipeline(scorer=parts.get("pointwise"), generator=parts.get("listwise"), settings=settings)
-    yield from pipeline.run(asked.query, arranged(hits, setup.order))
+    yield from zerogpu.ranked(pipeline, asked.model, asked.query, arranged(hits, setup.order))
 
 
 def _with_terms(final: tuple[Hit, ...], hits: tuple[Hit, ...]) -> tuple[Hit, ...]:

@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from dear import events as ev
+from dear.engines import EngineInfo, Scored, Scorer
 from dear.errors import EngineError
 from dear.pipeline import Pipeline, Settings
-from dear.types import Hit
+from dear.types import Hit, Passage
 from dear.windows import schedule
 from demo.recordings import recordings
 
@@ -56,17 +58,92 @@ def gpu(duration: Callable[..., int]) -> Callable[[F], F]:
 @gpu(seconds)
 def rerank(model: str, query: str, hits: tuple[Hit, ...], settings: Settings, judgments: Mapping[str, int]) -> Iterator[dict[str, Any]]:
     """A run over candidates that are there already, by the models held for `model`, as data that pickles (`dear.events.to_dict`)."""
-    if model not in _HELD:
-        raise EngineError(f"{model} was loaded after the GPU process began: try again in a minute")
-    scorer, generator = _HELD[model]
+    scorer, generator = _held(model)
     pipeline = Pipeline(_Given(hits), scorer=scorer, generator=generator, judgments=lambda query: judgments, settings=settings)
     yield from map(ev.to_dict, pipeline.run(query))
 
 
+def ranking_seconds(model: str, query: str, passages: tuple[Passage, ...], settings: Settings) -> int:
+    """How long the GPU is asked for by `rank`, whose arguments these are."""
+    return seconds(model, query, tuple(Hit(passage, 1) for passage in passages), settings, {})
+
+
+@gpu(ranking_seconds)
+def rank(model: str, query: str, passages: tuple[Passage, ...], settings: Settings) -> Iterator[dict[str, Any]]:
+    """As `rerank`, over passages in the order given, which nobody retrieved."""
+    scorer, generator = _held(model)
+    yield from map(ev.to_dict, Pipeline(scorer=scorer, generator=generator, settings=settings).run(query, passages))
+
+
+def scoring_seconds(model: str, query: str, texts: tuple[str, ...], titles: tuple[str, ...]) -> int:
+    """How long the GPU is asked for by `score`, whose arguments these are."""
+    return min(MOST_S, round(START_S + PAIR_S * len(texts)))
+
+
+@gpu(scoring_seconds)
+def score(model: str, query: str, texts: tuple[str, ...], titles: tuple[str, ...]) -> Iterator[Scored]:
+    """Batches of scores by the scorer held for `model`."""
+    yield from _held(model)[0].score(query, texts, titles)
+
+
+def _held(model: str) -> tuple[Any, Any]:
+    if model not in _HELD:
+        raise EngineError(f"{model} was loaded after the GPU process began: try again in a minute")
+    return _HELD[model]
+
+
+@dataclass(frozen=True, slots=True)
+class OnGpu:
+    """A scorer whose every call has the GPU."""
+
+    scorer: Scorer
+    model: str
+
+    @property
+    def info(self) -> EngineInfo:
+        """What runs, as the scorer itself says."""
+        return self.scorer.info
+
+    def score(self, query: str, texts: Sequence[str], titles: Sequence[str]) -> Iterator[Scored]:
+        """See `dear.engines.Scorer`."""
+        _HELD[self.model] = (self.scorer, None)
+        with _quota_told(), closing(score(self.model, query, tuple(texts), tuple(titles))) as batches:
+            yield from batches
+
+
+def scorer(found: Scorer, model: str) -> Scorer:
+    """The scorer as it can be called from the page's process: itself, or by way of the GPU of a ZeroGPU Space."""
+    return OnGpu(found, model) if _needs(found) else found
+
+
+def ranked(pipeline: Pipeline, model: str, query: str, passages: Sequence[Passage]) -> Iterator[ev.Event]:
+    """The pipeline's events over given passages, by way of the GPU where the pipeline needs it."""
+    if not wanted(pipeline):
+        yield from pipeline.run(query, passages)
+        return
+    _HELD[model] = (pipeline.scorer, pipeline.generator)
+    with _quota_told(), closing(rank(model, query, tuple(passages), pipeline.settings)) as events:
+        yield from map(ev.from_dict, events)
+
+
+@contextmanager
+def _quota_told() -> Iterator[None]:
+    """Turns the Space's own error into one that says what to do."""
+    try:
+        yield
+    except Exception as error:
+        if not _quota_gone(error):
+            raise
+        raise EngineError("the GPU quota of today is used up: choose dear-nano, which needs no GPU, or come back tomorrow") from error
+
+
 def wanted(pipeline: Pipeline) -> bool:
     """Whether a run of this pipeline needs the GPU of a ZeroGPU Space."""
-    parts = (pipeline.scorer, pipeline.generator)
-    return spaces is not None and bool(os.environ.get("SPACES_ZERO_GPU")) and any(part and part.info.device.startswith("cuda") for part in parts)
+    return _needs(pipeline.scorer) or _needs(pipeline.generator)
+
+
+def _needs(part: Any) -> bool:
+    return spaces is not None and bool(os.environ.get("SPACES_ZERO_GPU")) and part is not None and part.info.device.startswith("cuda")
 
 
 def run(pipeline: Pipeline, model: str, query: str) -> Iterator[ev.Event]:

@@ -17,6 +17,7 @@ from dear.errors import BadInput, EngineError
 from dear.explain import occlude
 from dear.pipeline import Pipeline, Settings
 from dear.types import Passage
+from demo import zerogpu
 from demo.learning import walk as steps
 from demo.learning.walk import STRIDE, WINDOW, Edited, Made, Occluded, Planted, Walk
 from demo.pump import Waiting, worked
@@ -56,7 +57,7 @@ def leave_out(resources: Resources, walk: Walk, passage_id: str, ticket: Ticket)
     passage = walk.passage(passage_id)
 
     def make() -> Iterator[Occluded]:
-        score, found = occlude(walk.query, passage, _scorer(resources, walk))
+        score, found = occlude(walk.query, passage, zerogpu.scorer(_scorer(resources, walk), walk.model))
         yield Occluded(passage_id, score, tuple((passage.text[o.start : o.end], o.drop) for o in found))
 
     yield from worked(resources, (f"scorer:{walk.model}",), make, ticket)
@@ -89,7 +90,7 @@ def check_text(text: object, limit: int = MAX_PASSAGE_CHARS) -> str:
 def _events(resources: Resources, walk: Walk) -> Iterator[ev.Event | dict[str, float]]:
     """Thread: the pipeline's events, then the teacher's scores where MiniLM is there (its first search may take seconds)."""
     pipeline = Pipeline(scorer=_scorer(resources, walk), generator=_generator(resources, walk), settings=_settings(len(walk.hits)))
-    with closing(pipeline.run(walk.query, [hit.passage for hit in walk.hits])) as events:
+    with closing(zerogpu.ranked(pipeline, walk.model, walk.query, [hit.passage for hit in walk.hits])) as events:
         yield from events
     if scores := _teacher(resources, walk):
         yield scores
@@ -125,7 +126,9 @@ def _teacher(resources: Resources, walk: Walk) -> dict[str, float]:
 
 def _scores(resources: Resources, walk: Walk, passages: Sequence[Passage]) -> list[float]:
     found: dict[int, float] = {}
-    with closing(_scorer(resources, walk).score(walk.query, [p.text for p in passages], [p.title for p in passages])) as batches:
+    with closing(
+        zerogpu.scorer(_scorer(resources, walk), walk.model).score(walk.query, [p.text for p in passages], [p.title for p in passages])
+    ) as batches:
         for batch in batches:
             found.update(zip(batch.indices, batch.scores, strict=True))
     if len(found) != len(passages) or not all(map(math.isfinite, found.values())):
@@ -146,7 +149,7 @@ def _models_rank(resources: Resources, walk: Walk, made: Made, planted: str, cha
     pointwise = tuple(sorted(walk.ids, key=lambda id: (-scores[id], walk.ids.index(id))))
     pipeline = Pipeline(generator=_generator(resources, walk), settings=_settings(len(changed), ("retrieval", "listwise")))
     listwise: tuple[str, ...] = ()
-    with closing(pipeline.run(walk.query, [by_id[id] for id in made.pointwise])) as events:
+    with closing(zerogpu.ranked(pipeline, walk.model, walk.query, [by_id[id] for id in made.pointwise])) as events:
         for event in events:
             if isinstance(event, ev.Failed):
                 raise EngineError(f"{event.stage}: {event.error}")
