@@ -99,6 +99,14 @@ def occlude(query: str, passage: Passage, scorer: Scorer) -> tuple[float, tuple[
     return scores[0], tuple(Occlusion(a, b, scores[0] - scores[i]) for i, (a, b) in enumerate(spans, 1) if i in scores)
 
 
+def decisive(passage: Passage, drops: Sequence[Occlusion]) -> Evidence | None:
+    """The sentence without which the score falls most, as evidence; None where the score falls without none of them."""
+    top = max(drops, key=lambda found: found.drop, default=None)
+    if top is None or top.drop <= 0:
+        return None
+    return Evidence(passage.id, passage.text[top.start : top.end], "occlusion", top.start, top.end, grounded=True)
+
+
 def kendall_tau(first: Sequence[str], second: Sequence[str]) -> float:
     """Kendall's tau between two orders of the same ids: 1 the same, -1 reversed (Kendall 1938); 1 for fewer than two ids.
 

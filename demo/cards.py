@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dear.explain import lexical
+from dear.explain import decisive, lexical, sentences
 from dear.types import Evidence, Hit, TermWeight
 from demo.handlers import View, stage_before
 from demo.limits import MAX_SHOWN_CHARS
@@ -52,7 +52,7 @@ def card(view: View, hit: Hit, scale: tuple[float, float] | None = None) -> str:
         f'<div class="place"><span class="rank">{hit.rank}</span>{movement(view, hit)}</div>'
         f'<div class="body"><div class="title"><h3><bdi>{esc(title)}</bdi></h3>'
         f'<span class="names">{shown}<span class="doc" title="{esc(hit.id)}">D{n}</span>{judged(view, hit.id)}</span></div>'
-        f"{_text(hit)}{_said(hit, cited)}{_bar(view, hit, scale)}{_terms(hit)}</div></li>"
+        f"{_text(view, hit)}{_said(hit, cited)}{_bar(view, hit, scale)}{_terms(hit)}</div></li>"
     )
 
 
@@ -95,17 +95,33 @@ def _identifier(view: View, hit: Hit) -> tuple[str, bool]:
     return "", False
 
 
-def _text(hit: Hit) -> str:
+def _text(view: View, hit: Hit) -> str:
     text = hit.passage.text[:MAX_SHOWN_CHARS]
-    marks = (*hit.evidence, *lexical(hit))
+    top = decisive(hit.passage, view.left_out.get(hit.id, ()))
+    marks = (*hit.evidence, *lexical(hit), *([top] if top else []))
+    which = _which(view, hit)
     cut = "" if len(hit.passage.text) <= MAX_SHOWN_CHARS else f'<p class="hint">Cut after {MAX_SHOWN_CHARS:,} characters.</p>'
     start, end = excerpt(text, hit.evidence, EXCERPT)
     lead, tail = "… " if start else "", " …" if end < len(text) else ""
     if not lead and not tail:
-        return f'<p class="text"><bdi>{highlight(text, marks)}</bdi></p>{cut}'
+        return f'<p class="text"><bdi>{highlight(text, marks)}</bdi></p>{cut}{which}'
     brief = f'<span class="brief"><bdi>{lead}{highlight(text, marks, start, end)}{tail}</bdi></span>'
-    whole = f'<p class="text whole"><bdi>{highlight(text, marks)}</bdi></p>{cut}'
+    whole = f'<p class="text whole"><bdi>{highlight(text, marks)}</bdi></p>{cut}{which}'
     return f'<details class="passage" data-keep="p-{esc(hit.id)}"><summary>{brief} <span class="more">Whole passage</span></summary>{whole}</details>'
+
+
+def _which(view: View, hit: Hit) -> str:
+    """The offer to leave each sentence out in turn, and what that showed."""
+    if hit.id in view.left_out:
+        drops = view.left_out[hit.id]
+        top = decisive(hit.passage, drops)
+        fall = max((found.drop for found in drops), default=0.0)
+        words = f"Without the framed sentence the pointwise score falls by {number(fall)}, the most of {len(drops)}."
+        return f'<p class="hint">{words if top else "Without any one of its sentences the pointwise score does not fall."}</p>'
+    if not view.final or view.recorded or "pointwise" not in hit.scores or len(sentences(hit.passage.text)) < 2:
+        return ""
+    n = view.number(hit.id)
+    return f'<button type="button" class="which" data-sentences="{n}" aria-label="Which sentence matters? D{n}">Which sentence matters?</button>'
 
 
 def _said(hit: Hit, cited: bool) -> str:
@@ -177,6 +193,8 @@ def _legend(view: View) -> str:
         entries.append('<li><mark class="ev lexical">word</mark> the search weighted</li>')
     if any(e.grounded for hit in view.hits for e in hit.evidence):
         entries.append('<li><mark class="ev quoted">quoted</mark> by the listwise stage and found in the passage</li>')
+    if any(decisive(hit.passage, view.left_out.get(hit.id, ())) for hit in view.hits):
+        entries.append('<li><mark class="ev occlusion">sentence</mark> that the pointwise score needs most, found by leaving each out</li>')
     return f'<ul class="legend">{join(entries)}</ul>' if entries else ""
 
 

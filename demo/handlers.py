@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import Literal
 
 from dear import events as ev
-from dear.explain import kendall_tau
+from dear.explain import Occlusion, kendall_tau
 from dear.types import STAGES, Evidence, Hit, Rationale, Stage, Status
 
 Phase = Literal["idle", "waiting", "running", "done", "stopped", "failed"]
@@ -57,6 +57,7 @@ class View:
     waiting: str = ""  # what the run waits for, in words
     message: str = ""  # the last milestone, for the status region
     final: bool = False
+    left_out: Mapping[str, tuple[Occlusion, ...]] = field(default_factory=dict)  # passage -> what each of its sentences is worth
     recorded: bool = False  # an example from earlier, not this visitor's run
 
     def number(self, passage_id: str) -> int:

@@ -228,6 +228,11 @@ def alert(message: str) -> str:
     return f'<p class="alert" role="alert"><bdi>{esc(message)}</bdi></p>' if message else ""
 
 
+def wait(words: str) -> str:
+    """What a small piece of work waits for or does."""
+    return f'<ul class="notes"><li class="wait"><span class="spinner" aria-hidden="true"></span><span role="status">{esc(words)}</span></li></ul>'
+
+
 def status(view: View) -> str:
     """The one live region: milestones, not tokens."""
     return f'<p class="sr" role="status">{esc(view.waiting or view.message)}</p>'

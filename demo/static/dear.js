@@ -39,6 +39,8 @@
     if (link) { event.preventDefault(); show(link.dataset.d); }
     const jump = target(event, "[data-jump]");
     if (jump) document.getElementById(jump.dataset.jump)?.scrollIntoView({ behavior: still.matches ? "auto" : "smooth" });
+    const which = target(event, "[data-sentences]");
+    if (which) { window.dearSentences = Number(which.dataset.sentences); document.getElementById("dear-sentences")?.click(); }
     if (target(event, "[data-action=theme]")) {
       const dark = !document.body.classList.contains("dark");
       theme(dark);

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,12 +12,14 @@ import gradio as gr
 
 from dear.errors import BadInput, DearError
 from demo import limits, render
+from demo.cards import cards
 from demo.handlers import View, failed, reduce_all
 from demo.kept_runs import KeptRuns
 from demo.limits import RETRIEVERS, Request, check
 from demo.recordings import Recording, recordings
 from demo.render import Panels, panels
 from demo.resources import Resources, needs_gpu, short_name
+from demo.sentences import chosen, leave_out
 from demo.session import Ticket, Tickets, candidates, explain
 from demo.tabs import sharing
 from demo.tabs.widgets import QUIET, choice, plain, query_field, run_buttons, session_of, slider
@@ -25,6 +28,7 @@ from demo.uploads import MINE, Uploads
 logger = logging.getLogger(__name__)
 
 EXAMPLES = 4
+PICKED = "() => [window.dearSentences ?? null]"  # the card whose button was pressed
 BUSY = "Too many people are waiting for the model. The candidates are here; press Rank again in a minute for the rest."
 
 
@@ -91,6 +95,32 @@ class ExplainTab:
     def stop(self, request: gr.Request) -> None:
         """End the visitor's run; the run itself shows what is left of it."""
         self.tickets.stop(session_of(request))
+
+    def sentences(self, number: Any, request: gr.Request) -> Iterator[tuple[Any, ...]]:
+        """Leave each sentence of one passage of the visitor's last run out in turn; the cards again, with what that showed."""
+        try:
+            view = reduce_all(self.kept.events(session_of(request)))
+            hit = chosen(view, number)
+        except BadInput as error:
+            yield (gr.skip(), render.alert(str(error)), *run_buttons(running=False))
+            return
+        ticket, words, found = self.tickets.open(session_of(request)), "", gr.skip()
+        yield (gr.skip(), render.wait("Each sentence is left out in turn."), *run_buttons(running=True))
+        try:
+            with closing(leave_out(self.resources, view, hit, ticket)) as items:
+                for item in items:
+                    if isinstance(item, View):
+                        found = cards(item)
+                    else:
+                        yield (gr.skip(), render.wait(item.words), *run_buttons(running=True))
+        except DearError as error:
+            words = str(error)
+        except Exception:
+            logger.warning("leaving sentences out failed", exc_info=True)
+            words = "This broke off. The server goes on: try again."
+        finally:
+            ticket.end()
+        yield (found, render.alert(words), *run_buttons(running=False))
 
     def tick(self) -> tuple[Any, ...]:
         """What is loading, until all is there."""
@@ -204,6 +234,7 @@ def build(resources: Resources, uploads: Uploads, demo: gr.Blocks, header: gr.HT
     outputs = _columns(_first(example))
     timer = gr.Timer(1.0)
     ticket = gr.State(None)
+    number, which = gr.Number(visible="hidden"), gr.Button("Which sentence matters?", elem_id="dear-sentences", visible="hidden")
 
     asked = [query, *settings]
     sharing.build(shared, asked, demo)
@@ -221,6 +252,10 @@ def build(resources: Resources, uploads: Uploads, demo: gr.Blocks, header: gr.HT
     for button in examples:
         picked = button.click(lambda text: text, button, query, queue=False, **QUIET)
         chain(picked.then)
+    asking = which.click(
+        tab.sentences, number, [outputs[2], alert, go, stop], js=PICKED, concurrency_id="model", concurrency_limit=1, trigger_mode="multiple", **QUIET
+    )
+    asking.failure(lambda: (render.alert(BUSY), *run_buttons(running=False)), None, [alert, go, stop], queue=False, **QUIET)
     stop.click(tab.stop, None, None, queue=False, **QUIET)
     timer.tick(tab.tick, None, [header, why, loading, timer, *examples], queue=False, **QUIET)
     # `input`, not `change`: a link changes several settings at once and writes the label itself.

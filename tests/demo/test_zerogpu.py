@@ -54,6 +54,46 @@ print("\\n".join(ev.dump(zerogpu.run(made, "fake", {query!r}))))
 """
 
 
+EVERY_USE = """
+import sys
+sys.path[:0] = [{tests!r}, {tests!r} + "/demo"]
+from dataclasses import replace
+from demo_parts import JUDGMENTS, QUERY, Words, passages
+import app
+from corpora.registry import Corpus
+from dear.engines.fake import FakeGenerator, FakeScorer
+from demo import api, compare_run, comparison, limits, sentences, session
+from demo.learning import walk as steps, work
+from demo.resources import Resources
+
+resources = Resources(corpora=("small",), models=("fake",))
+scorer, generator = FakeScorer(), FakeGenerator()
+for part in (scorer, generator):
+    part.info = replace(part.info, device="cuda:0")
+parts = {{"corpus:small": Corpus("small", passages()), "retriever:small:bm25": Words(passages()), "scorer:fake": scorer, "generator:fake": generator}}
+for key, value in parts.items():
+    resources._jobs[key].state, resources._jobs[key].value = "ready", value
+walk = steps.begin(QUERY, "small", "fake", Words(passages()).search(QUERY, 10), JUDGMENTS)
+ticket = lambda: session.Ticket("1")
+
+def use(name, stream):
+    print("#", name, file=open(__import__("os").environ["SEEN"], "a"), flush=True)
+    return list(stream)[-1]
+
+view = use("explain", session.explain(resources, limits.Request(QUERY, "small", model="fake"), ticket()))
+use("sentences", sentences.leave_out(resources, view, view.hits[0], ticket()))
+made = use("learn", work.rank(resources, walk, ticket()))
+use("edit", work.edit(resources, walk, "sun", "Other words.", ticket()))
+use("leave_out", work.leave_out(resources, walk, "paint", ticket()))
+setups = (comparison.Setup("pointwise"), comparison.Setup("both-fast"))
+found = use("compare", compare_run.compare(resources, comparison.Asked(QUERY, "small", "fake", 6, setups), ticket()))
+assert found.result, found
+calls = api.Api(resources)
+assert len(use("score", calls.score(QUERY, ["the sky is blue", "jazz"]))) == 2
+use("rerank_explain", calls.rerank_explain(QUERY))
+"""
+
+
 @pytest.fixture
 def spaces(tmp_path):
     """An environment in which `import spaces` finds the stand-in on a ZeroGPU Space."""
@@ -88,6 +128,29 @@ def test_a_run_crosses_over_whole(spaces):
     name, seconds, torch_first = seen.read_text().split()
     assert (name, torch_first) == ("rerank", "False")
     assert 10 < int(seconds) <= zerogpu.MOST_S
+
+
+def test_every_use_of_a_model_asks_for_the_gpu(spaces):
+    environment, seen = spaces
+    code = EVERY_USE.format(tests=str(ROOT / "tests"))
+    done = subprocess.run([sys.executable, "-c", code], env=environment, cwd=ROOT, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr
+    asked = {}
+    for line in seen.read_text().splitlines():
+        if line.startswith("# "):
+            uses = asked.setdefault(line[2:], [])
+        else:
+            uses.append(line.split()[0])
+    assert asked == {
+        "explain": ["rerank"],
+        "sentences": ["score"],
+        "learn": ["rank"],
+        "edit": ["score"],
+        "leave_out": ["score"],
+        "compare": ["rank", "rank"],
+        "score": ["rank"],
+        "rerank_explain": ["rerank"],
+    }
 
 
 def test_without_quota_the_recorded_run_or_the_candidates(spaces):
