@@ -13,8 +13,9 @@ import re
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 from dear.errors import BadInput, DearError, EngineError
 from demo.limits import MINE, RETRIEVERS
@@ -24,6 +25,7 @@ logger = logging.getLogger(__name__)
 State = Literal["waiting", "loading", "ready", "failed"]
 SLOW_S = 8.0  # after that long a first start is the likely reason, and is said
 NOW, SOON, LATER = 0, 1, 2
+_SERVED = re.compile(r"openai:(?P<model>.+?)@(?P<url>https?://\S+)")
 ENGINE_OF = {"fp32": "transformers", "int8": "onnx", "int4": "onnx"}
 LISTWISE_PRECISIONS = tuple(ENGINE_OF)
 
@@ -61,7 +63,8 @@ class _Job:
 class Resources:
     """Corpora and models by name. `start` begins to load the defaults; `want` asks for more; `get` never blocks.
 
-    A corpus may be given as the path of a folder; from then on `corpora` holds the folder's own name alone, because names reach visitors.
+    A corpus or a model may be given as the path of a folder, a model as `openai:NAME@URL`; from then on `corpora` and `models` hold the
+    own names of these alone, because names reach visitors.
     """
 
     corpora: Sequence[str] = ("teaching",)
@@ -83,13 +86,19 @@ class Resources:
                 title = {"bm25": "Lucene index", "dense": "MiniLM embeddings"}.get(kind, RETRIEVERS[kind])
                 load = lambda tell, name=name, kind=kind: self._retriever(name, kind, tell)  # noqa: E731
                 self._add(f"retriever:{name}:{kind}", title, load, shown=kind in ("bm25", "dense") and name == self.corpora[0])
-        for model in self.models:
+        known = public_models(self.models)
+        self.models = tuple(known)
+        for model, given in known.items():
             first = model == self.models[0]
             note = "a first start converts the model once, about a minute" if first else "the first time, its weights are fetched"
-            self._add(f"scorer:{model}", "Student, pointwise", lambda tell, m=model: _open_engine(m, "pointwise", self.engine), note, shown=first)
-            self._add(f"generator:{model}", "Student, listwise", lambda tell, m=model: _open_engine(m, "listwise", self.engine), note, shown=first)
+            self._add(
+                f"scorer:{model}", "Student, pointwise", lambda tell, m=model, g=given: _engine(g, m, "pointwise", self.engine), note, shown=first
+            )
+            self._add(
+                f"generator:{model}", "Student, listwise", lambda tell, m=model, g=given: _engine(g, m, "listwise", self.engine), note, shown=first
+            )
             for precision in LISTWISE_PRECISIONS:
-                load = lambda tell, m=model, p=precision: self._in_precision(m, p)  # noqa: E731
+                load = lambda tell, m=model, g=given, p=precision: self._in_precision(g, m, p)  # noqa: E731
                 self._add(f"generator:{model}:{precision}", f"Student, listwise, {precision}", load, "converted the first time, about a minute")
 
     def start(self) -> None:
@@ -201,12 +210,12 @@ class Resources:
         job.detail = ""
         logger.debug("%s: %s after %.1f s", key, job.state, time.monotonic() - job.since)
 
-    def _in_precision(self, model: str, precision: str) -> Any:
+    def _in_precision(self, given: str, model: str, precision: str) -> Any:
         """The listwise engine in a precision asked for; the usual one where it has that precision already."""
         usual = self._jobs[f"generator:{model}"]
         if usual.state == "ready" and usual.value is not None and usual.value.info.precision == precision:
             return usual.value
-        return _open_engine(model, "listwise", self.engine if self.engine == "fake" else ENGINE_OF[precision], precision)
+        return _engine(given, model, "listwise", self.engine if self.engine == "fake" else ENGINE_OF[precision], precision)
 
     def _retriever(self, name: str, kind: str, tell: Callable[[str], None]) -> Any:
         if self._jobs[f"corpus:{name}"].state in ("waiting", "failed"):
@@ -237,9 +246,31 @@ def public_names(given: Sequence[str]) -> dict[str, str]:
     >>> public_names(["teaching", "/home/anna/notes (old)/", "/srv/teaching"])
     {'teaching': 'teaching', 'notes -old-': '/home/anna/notes (old)/', 'teaching-2': '/srv/teaching'}
     """
+    return _distinct(given, lambda name: re.sub(r"[^\w.:+@ -]", "-", short_name(name))[:80])
+
+
+def public_models(given: Sequence[str]) -> dict[str, str]:
+    """What visitors call each model -> what it was given as: of a folder its own name, of one on a server its name there.
+
+    >>> public_models(["dear-nano", "/home/anna/student/", "openai:qwen3@http://10.0.0.5:8000/v1", "anna/hub-model"])
+    {'dear-nano': 'dear-nano', 'student': '/home/anna/student/', 'qwen3': 'openai:qwen3@http://10.0.0.5:8000/v1', 'anna/hub-model': 'anna/hub-model'}
+    """
+    return _distinct(given, _model_name)
+
+
+def _model_name(given: str) -> str:
+    if served := _SERVED.fullmatch(given):
+        return re.sub(r"[^\w.:/+@ -]", "-", served["model"])[:80]
+    if given.startswith(("/", ".", "~")) or os.path.isdir(given):
+        return re.sub(r"[^\w.:+@ -]", "-", short_name(os.path.abspath(given)))[:80]
+    return given
+
+
+def _distinct(given: Sequence[str], shown: Callable[[str], str]) -> dict[str, str]:
+    """Shown name -> given one, numbered where two would be alike."""
     named: dict[str, str] = {}
     for name in dict.fromkeys(given):
-        plain = re.sub(r"[^\w.:+@ -]", "-", short_name(name))[:80]
+        plain = shown(name)
         numbered = (plain if number == 1 else f"{plain}-{number}" for number in itertools.count(1))
         named[next(free for free in numbered if free not in named and free != MINE)] = name
     return named
@@ -256,6 +287,30 @@ def _open_corpus(given: str, name: str) -> Any:
             raise
         logger.warning("corpus %s: %s", name, error)
         raise BadInput(str(error).replace(given, name).replace(os.path.abspath(given), name)) from error
+
+
+def _engine(given: str, name: str, stage: str, engine: str, precision: str = "auto") -> Any:
+    """The engine of a stage, which tells of itself, and of what is wrong with it, under the name that visitors know."""
+    if given == name:
+        return _open_engine(given, stage, engine, precision)
+    served = _SERVED.fullmatch(given)
+    hidden = [(given, name), (os.path.abspath(given), name)]
+    hidden += [(served["url"], "its server"), (urlsplit(served["url"]).netloc.rpartition("@")[2], "its server")] if served else []
+    try:
+        part = _open_engine(given, stage, engine, precision)
+    except Exception as error:
+        logger.warning("model %s could not be loaded", name, exc_info=True)
+        raise EngineError(_without(str(error), hidden)) from error
+    if part is not None:
+        device = "its server" if served else part.info.device
+        part.info = replace(part.info, model=name, device=device, reason=_without(part.info.reason, hidden))
+    return part
+
+
+def _without(text: str, hidden: Sequence[tuple[str, str]]) -> str:
+    for private, public in hidden:
+        text = text.replace(private, public)
+    return text
 
 
 def _open_engine(model: str, stage: str, engine: str, precision: str = "auto") -> Any:

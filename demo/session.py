@@ -178,7 +178,7 @@ def run_events(resources: Resources, asked: Request) -> Iterator[ev.Event]:
 def _about(resources: Resources, asked: Request) -> dict[str, str]:
     """What a recording should say of the run and the pipeline does not know. A private corpus keeps its name to itself."""
     corpus = short_name(asked.corpus) if asked.corpus in resources.corpora else "own passages"
-    return {"corpus": corpus, "retriever": asked.retriever, "model": short_name(asked.model)}
+    return {"corpus": corpus, "retriever": asked.retriever, "model": asked.model}
 
 
 def _pipeline(resources: Resources, asked: Request) -> tuple[Pipeline, list[ev.Failed]]:

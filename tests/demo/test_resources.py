@@ -10,7 +10,7 @@ from demo_parts import write_corpus
 
 from dear.errors import DearError
 from demo.limits import MINE, check_name
-from demo.resources import Resources, public_names
+from demo.resources import Resources, public_models, public_names
 
 
 def test_names_are_short_distinct_and_pass_the_check():
@@ -42,3 +42,22 @@ def test_a_corpus_that_is_not_there_is_said_without_its_path(tmp_path):
     with pytest.raises(DearError, match="nowhere") as caught:
         resources.get("corpus:nowhere")
     assert str(tmp_path) not in str(caught.value)
+
+
+def test_models_are_known_by_their_own_names_alone(tmp_path):
+    folder, server = str(tmp_path / "secret-place" / "student"), "openai:org/qwen@http://user:word@10.9.8.7:8000/v1"
+    named = public_models((folder, server, "dear-nano", "openai:org/qwen@http://10.9.8.8/v1"))
+    assert list(named) == ["student", "org/qwen", "dear-nano", "org/qwen-2"]
+    assert all(check_name("model", name, named) == name for name in named)
+    app = pytest.importorskip("demo.app")
+    resources = Resources(corpora=("teaching",), models=(folder, server))
+    page = json.dumps(app.build_demo(resources).get_config_file(), default=str)
+    for key in ("generator:org/qwen", "scorer:student", "generator:student"):
+        resources._load(key)
+    told = page + str(resources.parts()) + str([resources.engines(model) for model in resources.models])
+    told += str([resources.chips(model) for model in resources.models])
+    assert resources.part("generator:org/qwen").state == "ready"
+    assert "student" in told
+    assert "its server" in told
+    assert not [private for private in ("secret-place", "10.9.8", "user:word") if private in told]
+    assert resources.part("scorer:student").state == "failed", "there is no such folder, which is said under its own name"
