@@ -11,8 +11,10 @@ os.environ["GRADIO_TEMP_DIR"] = os.environ.get("GRADIO_TEMP_DIR") or tempfile.mk
 from typing import Any
 
 import gradio as gr
+from starlette.middleware import Middleware
 
 from demo import limits, render, theme
+from demo.body_limit import BodyLimit
 from demo.mcp_calls import cancel_when_left
 from demo.resources import Resources
 from demo.tabs import api, compare, explain, learn, mydata
@@ -57,6 +59,7 @@ def launch(demo: gr.Blocks, *, host: str = "127.0.0.1", port: int = 7860, **opti
         footer_links=[],
         allowed_paths=[],
         max_file_size=limits.MAX_BODY,
+        app_kwargs={"middleware": [Middleware(BodyLimit, limit=limits.MAX_REQUEST)]},
         **options,
     )
     if demo.mcp_server_obj is not None:
