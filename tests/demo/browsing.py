@@ -13,6 +13,8 @@ SMALL = (
     ".filter(e => e.offsetParent && e.getBoundingClientRect().height < 43.5).map(e => e.outerHTML.slice(0, 90))"
 )
 
+NOW = ".walk-bar .now b"
+
 
 @contextmanager
 def visitor(chrome: Any, site: str, *, width: int = 1280, scheme: str = "light") -> Iterator[Any]:
@@ -33,6 +35,13 @@ def no_sideways_scroll(tab: Any) -> None:
     """The page is no wider than the screen, and what is pressed is large enough for a finger."""
     assert tab.evaluate(WIDE) <= 0
     assert tab.evaluate(SMALL) == []
+
+
+def next_step(tab: Any) -> None:
+    """Press Learn's button, and wait for the step it opens: a second press while the first is under way counts once."""
+    before = tab.locator(NOW).inner_text()
+    tab.get_by_role("button", name="Next step").click()
+    tab.wait_for_function("([now, before]) => document.querySelector(now)?.innerText !== before", arg=[NOW, before])
 
 
 def _outside(url: str, site: str) -> bool:

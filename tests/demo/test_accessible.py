@@ -108,7 +108,7 @@ def test_tabs_and_the_first_run_by_keyboard(chrome, lab_site):
         tab.keyboard.press("Enter")
         tab.wait_for_selector(".live .ref", timeout=30_000)
         tab.keyboard.press("Escape")
-        tab.wait_for_selector("button.dear-go:visible", timeout=3_000)
+        tab.wait_for_selector("button.dear-go:visible")
 
 
 def test_less_motion_where_it_was_asked_for(chrome, lab_site):

@@ -8,7 +8,7 @@ import threading
 from types import SimpleNamespace
 
 import pytest
-from browsing import no_sideways_scroll, visitor
+from browsing import next_step, no_sideways_scroll, visitor
 from demo_parts import CANARIES, JUDGMENTS, QUERY, ROOT, Words, passages
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -345,14 +345,14 @@ def test_walk_play_stop(chrome, lab_site):
         tab.locator("button.dear-go:visible").click()
         tab.wait_for_selector(".spread")
         tab.keyboard.press("Escape")
-        tab.wait_for_selector("button.dear-go:visible", timeout=3_000)
+        tab.wait_for_selector("button.dear-go:visible")
         tab.locator("button.dear-go:visible").click()
         for place, label in enumerate(("Best", "Second", "Third")):
             choose(tab, label, place)
         tab.get_by_role("button", name="That is my guess").click()
         tab.wait_for_selector(".walk-list .chosen-as")
         for _ in range(2):
-            tab.get_by_role("button", name="Next step").click()
+            next_step(tab)
         tab.wait_for_selector("[data-player]", timeout=30_000)
         field = tab.locator("[data-player] input")
         tab.get_by_role("button", name="one step forward").click()
@@ -365,11 +365,11 @@ def test_walk_play_stop(chrome, lab_site):
         tab.get_by_role("button", name="Play").click()
         assert tab.get_by_role("button", name="Pause").get_attribute("aria-pressed") == "true"
         for _ in range(2):
-            tab.get_by_role("button", name="Next step").click()
+            next_step(tab)
         tab.get_by_role("button", name="Leave out each sentence").click()
         tab.wait_for_selector(".worths, .tries p", timeout=20_000)
         for _ in range(2):
-            tab.get_by_role("button", name="Next step").click()
+            next_step(tab)
         tab.wait_for_selector(".sheet-text")
         with tab.expect_download() as download:
             tab.get_by_role("button", name="Download the worksheet").click()
