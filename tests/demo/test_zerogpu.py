@@ -178,6 +178,14 @@ def test_what_crosses_over_pickles():
         assert pickle.loads(pickle.dumps(values)) == values  # noqa: S301 - its own
 
 
+@pytest.mark.parametrize(("given", "then"), [(None, "1"), ("0", "0")])
+def test_a_space_may_fetch_the_base_model(given, then):
+    """A Space installs requirements.txt alone, which cannot name a wheel that goes in without its dependencies."""
+    environment = {key: value for key, value in os.environ.items() if key != "DEAR_DOWNLOAD"} | ({"DEAR_DOWNLOAD": given} if given else {})
+    code = "import app, os; print(os.environ['DEAR_DOWNLOAD'])"
+    assert subprocess.check_output([sys.executable, "-c", code], cwd=ROOT, env=environment, text=True).strip() == then
+
+
 @pytest.mark.slow
 def test_the_space_starts(spaces):
     """The entry point as Spaces runs it: a page at the port within its start limit."""
