@@ -16,6 +16,7 @@ from corpora.rows import ID_FIELDS, QUERY_FIELDS, TEXT_FIELDS, Format, Row, RowE
 from dear.types import MAX_PASSAGE_CHARS, Passage
 
 MAX_ID_CHARS = 200
+MAX_ARTICLE_CHARS = 1_000_000  # collections for training and tests hold whole articles; a model gets the head of each
 _COLUMNS = {1: ("text",), 2: ("id", "text"), 3: ("id", "title", "text")}
 
 

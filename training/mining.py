@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
-from corpora.formats import Query, collect_passages, read_passages, read_queries
+from corpora.formats import MAX_ARTICLE_CHARS, Query, collect_passages, read_passages, read_queries
 from corpora.trec import read_qrels
 from dear.errors import BadInput
 from dear.types import Hit, Passage
@@ -49,7 +49,7 @@ def read_beir(folder: Path | str) -> Labelled:
     folder = Path(folder)
     name = folder.name
     corpus, queries = (_either(folder, stem) for stem in ("corpus.jsonl", "queries.jsonl"))
-    passages = {p.id: replace(p, id=f"{name}/{p.id}") for p in read_passages(corpus)}
+    passages = {p.id: replace(p, id=f"{name}/{p.id}") for p in read_passages(corpus, max_chars=MAX_ARTICLE_CHARS)}
     qrels = {
         query: {passages[doc].id: grade for doc, grade in docs.items() if doc in passages} for query, docs in read_qrels(folder / "qrels.tsv").items()
     }
@@ -59,7 +59,7 @@ def read_beir(folder: Path | str) -> Labelled:
 def read_texts(folder: Path | str) -> list[Passage]:
     """Read an unlabelled corpus folder, ids prefixed by its name: distractors for the mining index. A bad row is logged and left out."""
     folder = Path(folder)
-    found = collect_passages(_either(folder, "corpus.jsonl"))
+    found = collect_passages(_either(folder, "corpus.jsonl"), max_chars=MAX_ARTICLE_CHARS)
     for error in found.errors:
         logger.warning("left out: %s", error)
     return [replace(p, id=f"{folder.name}/{p.id}") for p in found.passages]

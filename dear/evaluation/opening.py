@@ -21,7 +21,6 @@ from dear.types import Passage
 
 Room = Callable[[str], Any]
 Progress = Callable[[Iterable[Any], str, int], Iterable[Any]]
-MAX_CORPUS_CHARS = 1_000_000  # test collections hold whole articles; the stages get the head of each
 SPLITS = ("train", "dev", "test")
 
 
@@ -103,7 +102,7 @@ def _teaching(split: str, room: Room) -> _Parts:
 def _from_folder(folder: Path, benchmark: Benchmark, room: Room) -> _Parts:
     if (folder / "index").is_dir():
         return _staged(folder, benchmark, room)
-    corpus = room("registry").open_corpus(folder, max_chars=MAX_CORPUS_CHARS)
+    corpus = room("registry").open_corpus(folder, max_chars=room("formats").MAX_ARTICLE_CHARS)
     queries = {query.id: query.text for query in corpus.queries}
     run = _run(folder, room)
     return _Parts(corpus, queries, _judged(corpus, queries), {}, run or corpus.candidates, bool(run))

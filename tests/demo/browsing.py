@@ -37,6 +37,13 @@ def no_sideways_scroll(tab: Any) -> None:
     assert tab.evaluate(SMALL) == []
 
 
+def choose(tab: Any, label: str, place: int) -> None:
+    """Choose an entry of a Dropdown by its place."""
+    field = tab.get_by_label(label, exact=True)
+    field.click()
+    tab.locator(f"#{field.get_attribute('aria-controls')} [role=option]").nth(place).click()
+
+
 def next_step(tab: Any) -> None:
     """Press Learn's button, and wait for the step it opens: a second press while the first is under way counts once."""
     before = tab.locator(NOW).inner_text()

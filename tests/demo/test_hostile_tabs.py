@@ -6,7 +6,7 @@ import json
 from contextlib import contextmanager
 
 import pytest
-from browsing import visitor
+from browsing import choose, visitor
 from demo_parts import CANARIES
 
 from demo.learning.lessons import lessons
@@ -35,12 +35,6 @@ def inert(tab) -> None:
     assert tab.evaluate("window.canary === undefined")
     assert tab.locator(PLANTED).count() == 0
     assert tab.evaluate(CONTROLS) == 0
-
-
-def choose(tab, label: str, place: int) -> None:
-    field = tab.get_by_label(label, exact=True)
-    field.click()
-    tab.locator(f"#{field.get_attribute('aria-controls')} [role=option]").nth(place).click()
 
 
 HOSTILE = [f"canary in the text {' '.join(part)}" for part in (CANARIES[:4], CANARIES[4:])]

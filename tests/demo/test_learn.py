@@ -8,7 +8,7 @@ import threading
 from types import SimpleNamespace
 
 import pytest
-from browsing import next_step, no_sideways_scroll, visitor
+from browsing import choose, next_step, no_sideways_scroll, visitor
 from demo_parts import CANARIES, JUDGMENTS, QUERY, ROOT, Words, passages
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -324,12 +324,6 @@ def test_everything_is_escaped(resources):
 
 
 # ---- the tab in a browser
-
-
-def choose(tab, label: str, place: int) -> None:
-    field = tab.get_by_label(label, exact=True)
-    field.click()
-    tab.locator(f"#{field.get_attribute('aria-controls')} [role=option]").nth(place).click()
 
 
 @pytest.mark.browser

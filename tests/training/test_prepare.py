@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from dear.types import MAX_PASSAGE_CHARS
 from training import cot_files, recipes
 from training.cot import read_rows
 from training.groups import read_groups
+from training.mining import read_beir
 from training.prepare import mine_file, teach_file, teaching_groups
 
 THINGS = ("lighthouse", "windmill", "aqueduct", "observatory", "granary", "cathedral", "harbour", "foundry")
@@ -52,6 +54,13 @@ def test_mine_then_teach_then_quote(recipe, monkeypatch):
     assert cot_files.make(recipe) == (5, 0)
     assert all(row.source == "quoted/things" for row in read_rows(recipe.cot.out))
     assert cot_files.check(recipe, recipe.cot.out).ok
+
+
+def test_whole_articles_are_read(recipe):
+    folder = recipe.data.folder / "train" / "things"
+    texts = {"d0": "A long article. " * 2_000, "d1": "A short one."}
+    write(folder / "corpus.jsonl.gz", [{"id": id, "title": "", "text": text} for id, text in texts.items()])
+    assert [len(p.text) > MAX_PASSAGE_CHARS for p in read_beir(folder).passages.values()] == [True, False]
 
 
 def test_teaching_groups_hold_the_whole_judged_topic():
