@@ -1,0 +1,77 @@
+"""A prepared lesson from the first step to the worksheet, in a real browser, over the corpus that the lessons are about."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from browsing import choose, next_step, visitor
+from demo_parts import served
+
+from corpora.teaching import load
+from demo.learning.lessons import lessons
+from demo.learning.walk import STEPS
+
+pytestmark = pytest.mark.browser
+LESSON = next(iter(lessons().values()))
+HEAD = ".walk-head:visible"
+LOADED = "!/loading/.test(document.querySelector('.chips').innerText)"  # retrieval is there before the models are
+
+
+@pytest.fixture(scope="module")
+def site():
+    """The page over the teaching corpus; the fake model, since the lesson's words and grades are what is looked at."""
+    with served("teaching") as url:
+        yield url
+
+
+def begin(tab) -> None:
+    tab.wait_for_function(LOADED)
+    tab.get_by_role("tab", name="Learn").click()
+    choose(tab, "Lesson", 0)
+    tab.locator("button.dear-go:visible").click()
+    tab.wait_for_selector(".spread")
+
+
+def guess(tab) -> None:
+    for place, label in enumerate(("Best", "Second", "Third")):
+        choose(tab, label, place)
+    tab.get_by_role("button", name="That is my guess").click()
+    tab.wait_for_selector(".walk-list .chosen-as")
+
+
+def grades(tab) -> list[str]:
+    """What the page says of the three guessed passages."""
+    return tab.locator(".walk-list li:has(.chosen-as) .grade").all_inner_texts()
+
+
+def test_the_first_lesson_from_guess_to_worksheet(chrome, site):
+    query = next(query for query in load().queries if query.id == LESSON.query).text
+    with visitor(chrome, site) as tab:
+        begin(tab)
+        assert tab.locator(".dear-query input:visible").input_value() == query
+        head = tab.locator(HEAD).text_content()
+        assert LESSON.title in head
+        assert LESSON.predict in head
+        guess(tab)
+        assert LESSON.notice in tab.locator(HEAD).text_content()
+        assert grades(tab) == [], "grades would give the next step away"
+        seen = [STEPS[0], STEPS[1]]
+        for name in STEPS[2:]:
+            next_step(tab)
+            seen.append(tab.locator(".walk-bar .now b").inner_text())
+            if name == "Pointwise":
+                tab.wait_for_selector(".numbers")
+                assert "among the first three by pointwise" in tab.locator(".lab-note:visible:has-text('Of your three')").inner_text()
+                assert len(grades(tab)) == 3
+                assert any(grade.startswith("grade ") for grade in grades(tab))
+            elif name == "Windows":
+                tab.wait_for_selector("[data-player]")
+        assert tuple(seen) == STEPS
+        assert LESSON.question in tab.locator(".lab-card:visible").first.inner_text()
+        with tab.expect_download() as download:
+            tab.get_by_role("button", name="Download the worksheet").click()
+        saved = Path(download.value.path()).read_text(encoding="utf-8")
+        assert saved.startswith(f"# {LESSON.title}\n")
+        assert "Your guess: A, B, C" in saved
+        assert LESSON.answer not in tab.content()
