@@ -93,9 +93,14 @@ def reduce_all(events: Iterable[ev.Event], view: View | None = None) -> View:
 
 def stopped(view: View, why: str) -> View:
     """The view of a run that was ended before its end: the best ranking so far stays."""
-    stages = {stage: "stopped" if state in ("running", "waiting") else state for stage, state in view.stages.items()}
     notice = ev.Notice("run", why + (f" The ranking shown is the best so far ({STAGE_NAMES[view.by].lower()})." if view.hits else ""))
-    return replace(view, phase="stopped", stages=stages, notices=(*view.notices, notice), waiting="", message=notice.message)
+    return replace(halted(view), notices=(*view.notices, notice), message=notice.message)
+
+
+def halted(view: View) -> View:
+    """The view of a run that does not go on, and waits for nothing; why is said elsewhere."""
+    stages = {stage: "stopped" if state in ("running", "waiting") else state for stage, state in view.stages.items()}
+    return replace(view, phase="stopped", stages=stages, waiting="", message="")
 
 
 def failed(view: View, stage: str, error: str) -> View:

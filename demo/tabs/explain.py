@@ -13,7 +13,7 @@ import gradio as gr
 from dear.errors import BadInput, DearError
 from demo import limits, render
 from demo.cards import cards
-from demo.handlers import View, failed, reduce_all
+from demo.handlers import View, failed, halted, reduce_all
 from demo.kept_runs import KeptRuns
 from demo.limits import RETRIEVERS, Request, check
 from demo.recordings import Recording, recordings
@@ -30,6 +30,7 @@ logger = logging.getLogger(__name__)
 EXAMPLES = 4
 PICKED = "() => [window.dearSentences ?? null]"  # the card whose button was pressed
 BUSY = "Too many people are waiting for the model. The candidates are here; press Rank again in a minute for the rest."
+BUSY_ASKED = "Too many people are waiting for the model. Ask which sentence matters again in a minute."
 
 
 @dataclass
@@ -91,6 +92,19 @@ class ExplainTab:
                 shown = new
         finally:
             ticket.end()
+
+    def turned_away(
+        self, query: Any, corpus: Any, retriever: Any, k: Any, depth: Any, window: Any, stride: Any, model: Any, reasoning: Any, request: gr.Request
+    ) -> tuple[Any, ...]:
+        """The queue had no place for `run`: say so, and show the candidates as all there is, for nobody waits for the model here."""
+        try:
+            asked = self.uploads.scoped(self._check((query, corpus, retriever, k, depth, window, stride, model, reasoning)), session_of(request))
+            view = candidates(self.resources, asked)
+        except Exception:
+            logger.warning("candidates failed", exc_info=True)
+            view = View()
+        shown = panels(halted(view)).values() if view.hits else [gr.skip()] * len(Panels.__slots__)
+        return (render.alert(BUSY), *run_buttons(running=False), *shown)
 
     def stop(self, request: gr.Request) -> None:
         """End the visitor's run; the run itself shows what is left of it."""
@@ -246,7 +260,7 @@ def build(resources: Resources, uploads: Uploads, demo: gr.Blocks, header: gr.HT
         begun = event(tab.begin, asked, begin_out, queue=False, trigger_mode="multiple", **QUIET)
         begun.then(None, asked, None, js=sharing.ADDRESS, **QUIET)
         ran = begun.then(tab.run, [ticket, *asked], run_out, concurrency_id="model", concurrency_limit=1, trigger_mode="multiple", **QUIET)
-        ran.failure(lambda: (render.alert(BUSY), *run_buttons(running=False)), None, [alert, go, stop], queue=False, **QUIET)
+        ran.failure(tab.turned_away, asked, begin_out[1:], queue=False, **QUIET)
 
     chain(lambda *args, **kwargs: gr.on([go.click, query.submit], *args, **kwargs))
     for button in examples:
@@ -255,7 +269,7 @@ def build(resources: Resources, uploads: Uploads, demo: gr.Blocks, header: gr.HT
     asking = which.click(
         tab.sentences, number, [outputs[2], alert, go, stop], js=PICKED, concurrency_id="model", concurrency_limit=1, trigger_mode="multiple", **QUIET
     )
-    asking.failure(lambda: (render.alert(BUSY), *run_buttons(running=False)), None, [alert, go, stop], queue=False, **QUIET)
+    asking.failure(lambda: (render.alert(BUSY_ASKED), *run_buttons(running=False)), None, [alert, go, stop], queue=False, **QUIET)
     stop.click(tab.stop, None, None, queue=False, **QUIET)
     timer.tick(tab.tick, None, [header, why, loading, timer, *examples], queue=False, **QUIET)
     # `input`, not `change`: a link changes several settings at once and writes the label itself.

@@ -250,7 +250,7 @@ def build(resources: Resources, uploads: Uploads) -> gr.Dropdown:
     begun = gr.on([f.start.click, f.query.submit], tab.begin, [f.lesson, f.query, f.corpus], opened, **quick)
     ran = begun.then(tab.rank, [ticket, walk], [made, f.progress, f.start, f.stop], **model)
     ran.then(tab.draw, again, shown, **quick)
-    ran.failure(lambda: (render.alert(BUSY), *run_buttons(running=False)), None, [f.alert, f.start, f.stop], **quick)
+    ran.failure(lambda: (render.alert(BUSY), "", *run_buttons(running=False)), None, [f.alert, f.progress, f.start, f.stop], **quick)
     f.progress.change(tab.draw, again, shown, trigger_mode="always_last", **quick)
     f.stop.click(tab.stop, None, None, **quick)
     for button, by in ((f.back, -1), (f.next, 1)):

@@ -1,0 +1,74 @@
+"""More callers than the model can serve: what a visitor sees of a full queue, and that the next query runs."""
+
+from __future__ import annotations
+
+import json
+import time
+from contextlib import contextmanager
+
+import pytest
+from browsing import visitor
+from demo_parts import QUERY, get, served, write_corpus
+
+from demo import limits
+from demo.tabs.explain import BUSY
+
+gradio_client = pytest.importorskip("gradio_client")
+LONG = {"query": QUERY, "candidates": 20, "depth": 20, "window": 10, "stride": 1}
+FIELD = ".dear-query input:visible"
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """The page with the fake model, at 20 ms a token: a long run takes minutes."""
+    with served(str(write_corpus(tmp_path_factory.mktemp("busy") / "small")), delay=0.02) as url:
+        yield url
+
+
+def until(seen, what: str, seconds: float = 60.0) -> None:
+    end = time.monotonic() + seconds
+    while not seen():
+        assert time.monotonic() < end, f"{what}: not seen within {seconds:.0f} s"
+        time.sleep(0.05)
+
+
+def reasons(job) -> bool:
+    """Whether the job's run is in the middle of its reasoning."""
+    return any(event["type"] == "Token" for part in job.outputs() for event in part)
+
+
+def waiting(site: str) -> int:
+    """How many calls stand in the server's queue, the one under way not counted."""
+    return json.loads(get(f"{site}/gradio_api/queue/status")[2])["queue_size"]
+
+
+@contextmanager
+def full_queue(site: str):
+    """One run at the model, and as many calls behind it as the queue takes."""
+    client = gradio_client.Client(site, verbose=False)
+    run = client.submit(**LONG, api_name="/rerank_explain")
+    until(lambda: reasons(run), "a run's reasoning")
+    behind = [client.submit(QUERY, ["one passage"], api_name="/score") for _ in range(limits.QUEUE_SIZE)]
+    until(lambda: waiting(site) == limits.QUEUE_SIZE, "a full queue")
+    try:
+        yield
+    finally:
+        for job in (*behind, run):
+            job.cancel()
+
+
+@pytest.mark.browser
+def test_a_full_queue_is_said_and_the_next_query_runs(chrome, site):
+    with visitor(chrome, site) as tab:
+        with full_queue(site):
+            tab.fill(FIELD, QUERY)
+            tab.press(FIELD, "Enter")
+            tab.wait_for_selector("p.alert:visible")
+            assert tab.locator("p.alert:visible").inner_text() == BUSY
+            tab.wait_for_selector("button.dear-go:visible")
+            assert tab.locator(".card:visible").count() == 5, "the candidates are there"
+            assert "aiting" not in tab.locator(".rail").inner_text(), "nobody waits for the model here"
+            assert tab.locator(".notes .wait").count() == 0
+        tab.press(FIELD, "Enter")
+        tab.wait_for_selector(".live .ref")
+        assert tab.locator("p.alert:visible").count() == 0
