@@ -1,8 +1,10 @@
-"""More callers than the model can serve: what a visitor sees of a full queue, and that the next query runs."""
+"""More callers than the model can serve, and one who is killed: what a visitor sees of a full queue, and that the model is free after both."""
 
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import time
 from contextlib import contextmanager
 
@@ -72,3 +74,27 @@ def test_a_full_queue_is_said_and_the_next_query_runs(chrome, site):
         tab.press(FIELD, "Enter")
         tab.wait_for_selector(".live .ref")
         assert tab.locator("p.alert:visible").count() == 0
+
+
+CALLER = """
+import sys
+from gradio_client import Client
+for part in Client(sys.argv[1], verbose=False).submit(query=sys.argv[2], candidates=20, depth=20, window=10, stride=1, api_name="/rerank_explain"):
+    if any(event["type"] == "Token" for event in part):
+        print("reasoning", flush=True)
+"""
+
+
+def test_a_killed_client_frees_the_model(site):
+    caller = subprocess.Popen([sys.executable, "-c", CALLER, site, QUERY], stdout=subprocess.PIPE, text=True)
+    try:
+        assert caller.stdout.readline() == "reasoning\n"
+        other = gradio_client.Client(site, verbose=False).submit(QUERY, ["one passage"], api_name="/score")
+        until(lambda: waiting(site) == 1, "a call that waits behind it")
+        assert not other.done(), "the run holds the model, or this test shows nothing"
+    finally:
+        caller.kill()
+        caller.communicate()
+    began = time.monotonic()
+    other.result(timeout=60)
+    assert time.monotonic() - began < 4  # two seconds to be free, and the next call's own
