@@ -101,7 +101,7 @@ def _text(view: View, hit: Hit) -> str:
     marks = (*hit.evidence, *lexical(hit), *([top] if top else []))
     which = _which(view, hit)
     cut = "" if len(hit.passage.text) <= MAX_SHOWN_CHARS else f'<p class="hint">Cut after {MAX_SHOWN_CHARS:,} characters.</p>'
-    start, end = excerpt(text, hit.evidence, EXCERPT)
+    start, end = excerpt(text, [e for e in hit.evidence if e.kind == "quoted"], EXCERPT)
     lead, tail = "… " if start else "", " …" if end < len(text) else ""
     if not lead and not tail:
         return f'<p class="text"><bdi>{highlight(text, marks)}</bdi></p>{cut}{which}'
@@ -117,7 +117,9 @@ def _which(view: View, hit: Hit) -> str:
         top = decisive(hit.passage, drops)
         fall = max((found.drop for found in drops), default=0.0)
         words = f"Without the framed sentence the pointwise score falls by {number(fall)}, the most of {len(drops)}."
-        return f'<p class="hint">{words if top else "Without any one of its sentences the pointwise score does not fall."}</p>'
+        return f'<p class="hint found" tabindex="-1">{words if top else "Without any one of its sentences the pointwise score does not fall."}</p>'
+    if any(e.kind == "occlusion" for e in hit.evidence):
+        return '<p class="hint">Without the framed sentence the pointwise score falls most.</p>'
     if not view.final or view.recorded or "pointwise" not in hit.scores or len(sentences(hit.passage.text)) < 2:
         return ""
     n = view.number(hit.id)
@@ -191,11 +193,16 @@ def _legend(view: View) -> str:
         entries.append("<li>bars run from this list’s lowest to its highest score</li>")
     if any(term.places for hit in view.hits for term in hit.terms):
         entries.append('<li><mark class="ev lexical">word</mark> the search weighted</li>')
-    if any(e.grounded for hit in view.hits for e in hit.evidence):
+    if any(e.grounded and e.kind == "quoted" for hit in view.hits for e in hit.evidence):
         entries.append('<li><mark class="ev quoted">quoted</mark> by the listwise stage and found in the passage</li>')
-    if any(decisive(hit.passage, view.left_out.get(hit.id, ())) for hit in view.hits):
+    if any(_decided(view, hit) for hit in view.hits):
         entries.append('<li><mark class="ev occlusion">sentence</mark> that the pointwise score needs most, found by leaving each out</li>')
     return f'<ul class="legend">{join(entries)}</ul>' if entries else ""
+
+
+def _decided(view: View, hit: Hit) -> bool:
+    """Whether a sentence of the hit is framed: found now, or with an earlier card."""
+    return bool(decisive(hit.passage, view.left_out.get(hit.id, ()))) or any(e.kind == "occlusion" for e in hit.evidence)
 
 
 def _nothing(view: View) -> str:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+from dear import events as ev
 from dear.errors import BadInput
 from dear.explain import Occlusion, occlude
-from dear.types import Hit
+from dear.types import Evidence, Hit
 from demo import zerogpu
 from demo.handlers import View
 from demo.pump import Waiting, worked
@@ -38,3 +39,14 @@ def leave_out(resources: Resources, view: View, hit: Hit, ticket: Ticket) -> Ite
 
     for item in worked(resources, (f"scorer:{model}",), make, ticket):
         yield item if isinstance(item, Waiting) else replace(view, left_out={hit.id: item})
+
+
+def noted(events: Sequence[ev.Event], found: Evidence) -> tuple[ev.Event, ...]:
+    """The run with the sentence found among its result's evidence, in place of what was found in that passage before."""
+    return tuple(ev.Final(tuple(_with(hit, found) for hit in event.hits)) if isinstance(event, ev.Final) else event for event in events)
+
+
+def _with(hit: Hit, found: Evidence) -> Hit:
+    if hit.id != found.passage_id:
+        return hit
+    return replace(hit, evidence=(*(e for e in hit.evidence if e.kind != found.kind), found))

@@ -96,7 +96,7 @@ function cards(state, windows) {
   const doneWindows = state.windows.filter((window) => window.status).length;
   const order = state.by === "listwise" && !state.final && state.windows.length ? `listwise, ${doneWindows} of ${state.windows.at(-1).of} windows` : ORDERS[state.by];
   for (const hit of state.hits) card(state, hit, windows);
-  draw(column, [state.hits.map((hit) => hit.p).join(), order, judgments.size, state.scores.size > 0, state.windows.length > 0, state.by].join("|"), () => {
+  draw(column, [state.hits.map((hit) => hit.p).join(), order, judgments.size, state.scores.size > 0, state.windows.length > 0, state.by, state.final].join("|"), () => {
     if (!state.hits.length) return [heading("Candidates"), el("p", { class: "empty-col" }, state.message)];
     const from = new Map([...items].map(([place, item]) => [place, item.isConnected ? item.offsetTop : null]));
     const list = state.hits.map((hit) => items.get(hit.p));
@@ -144,7 +144,7 @@ function passageText(hit) {
   const marks = [...(hit.evidence ?? []), ...lexical(passages[hit.p])];
   const whole = () => bdi(marked(text, marks));
   if (Array.from(text).length <= 180) return el("p", { class: "text" }, whole());
-  const spans = (hit.evidence ?? []).filter((piece) => piece.grounded && piece.start >= 0 && piece.start < piece.end);
+  const spans = (hit.evidence ?? []).filter((piece) => piece.kind === "quoted" && piece.grounded && piece.start >= 0 && piece.start < piece.end);
   const first = spans.length ? Math.min(...spans.map((piece) => piece.start)) : 0;
   const chars = Array.from(text);
   let start = first > 110 ? chars.lastIndexOf(" ", first - 40) + 1 : 0;
@@ -181,5 +181,6 @@ function legend(state) {
     judgments.size ? el("li", {}, el("span", { class: "dot", style: { "--fill": "100%" }, "aria-hidden": "true" }), " how relevant people judged it") : null,
     state.scores.size ? el("li", {}, "bars run from this list’s lowest to its highest score") : null,
     passages.some((passage) => passage.terms.some(([, , places]) => places.length)) ? el("li", {}, el("mark", { class: "ev lexical" }, "word"), " the search weighted") : null,
-    cited ? el("li", {}, el("mark", { class: "ev quoted" }, "quoted"), " by the listwise stage and found in the passage") : null);
+    cited ? el("li", {}, el("mark", { class: "ev quoted" }, "quoted"), " by the listwise stage and found in the passage") : null,
+    state.hits.some((hit) => hit.evidence?.some((piece) => piece.kind === "occlusion")) ? el("li", {}, el("mark", { class: "ev occlusion" }, "sentence"), " that the pointwise score needs most, found by leaving each out") : null);
 }

@@ -5,6 +5,7 @@
   window.__dear = true;
   const still = matchMedia("(prefers-reduced-motion: reduce)");
   const opened = new Map(); // data-keep -> what the reader chose
+  let sought = 0; // D-number of the card whose sentences are being left out
   let tops = new Map(); // D-number -> distance of its card from the list's top
 
   const target = (event, selector) => (event.target instanceof Element ? event.target.closest(selector) : null);
@@ -40,7 +41,7 @@
     const jump = target(event, "[data-jump]");
     if (jump) document.getElementById(jump.dataset.jump)?.scrollIntoView({ behavior: still.matches ? "auto" : "smooth" });
     const which = target(event, "[data-sentences]");
-    if (which) { window.dearSentences = Number(which.dataset.sentences); document.getElementById("dear-sentences")?.click(); }
+    if (which) { sought = window.dearSentences = Number(which.dataset.sentences); document.getElementById("dear-sentences")?.click(); }
     if (target(event, "[data-action=theme]")) {
       const dark = !document.body.classList.contains("dark");
       theme(dark);
@@ -78,6 +79,12 @@
       }
     }
     tops = now;
+    // The button gave way to what was found: so does the focus, unless the reader has moved it.
+    const found = sought && document.querySelector(`#card-${sought} .found`);
+    if (found) {
+      if (document.activeElement === document.body) found.focus({ preventScroll: true });
+      sought = 0;
+    }
   }
   new MutationObserver((changes) => {
     const inside = (node) => (node instanceof Element ? node : node.parentElement)?.closest(".dear-redrawn");

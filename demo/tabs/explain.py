@@ -11,6 +11,8 @@ from typing import Any
 import gradio as gr
 
 from dear.errors import BadInput, DearError
+from dear.explain import decisive
+from dear.types import Hit
 from demo import limits, render
 from demo.cards import cards
 from demo.handlers import View, failed, halted, reduce_all
@@ -19,7 +21,7 @@ from demo.limits import RETRIEVERS, Request, check
 from demo.recordings import Recording, recordings
 from demo.render import Panels, panels
 from demo.resources import Resources, needs_gpu, short_name
-from demo.sentences import chosen, leave_out
+from demo.sentences import chosen, leave_out, noted
 from demo.session import Ticket, Tickets, candidates, explain
 from demo.tabs import sharing
 from demo.tabs.widgets import QUIET, choice, plain, query_field, run_buttons, session_of, slider
@@ -125,6 +127,7 @@ class ExplainTab:
                 for item in items:
                     if isinstance(item, View):
                         found = cards(item)
+                        self._note(item, hit, session_of(request), ticket)
                     else:
                         yield (gr.skip(), render.wait(item.words), *run_buttons(running=True))
         except DearError as error:
@@ -135,6 +138,12 @@ class ExplainTab:
         finally:
             ticket.end()
         yield (found, render.alert(words), *run_buttons(running=False))
+
+    def _note(self, view: View, hit: Hit, session: str, ticket: Ticket) -> None:
+        """Let the kept run know the sentence, for its exports and for the next card that is asked; a newer run is left alone."""
+        top = decisive(hit.passage, view.left_out[hit.id])
+        if top and not ticket.stop.is_set():
+            self.kept.keep(session, noted(self.kept.events(session), top))
 
     def tick(self) -> tuple[Any, ...]:
         """What is loading, until all is there."""

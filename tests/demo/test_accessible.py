@@ -81,6 +81,33 @@ def test_axe_finds_nothing_in_a_run(chrome, lab_site, scheme):
         assert violations(tab) == []
 
 
+WHICH = ".card:has-text('a shade of paint')"
+
+
+def asked_which(tab) -> None:
+    """A run is done, and of one card it was asked by keyboard which sentence matters."""
+    field = ".dear-query input, .dear-query textarea"
+    tab.fill(field, QUERY)
+    tab.press(field, "Enter")
+    tab.wait_for_selector("body:not(:has(.rail.told)) .report")
+    tab.locator(f"{WHICH} button.which").focus()
+    tab.keyboard.press("Enter")
+    tab.wait_for_selector(f"{WHICH} mark.occlusion")
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark"), slow(1280, "dark"), slow(390, "light")])
+def test_the_sentence_that_matters(chrome, lab_site, width, scheme):
+    """Axe finds nothing; the button is gone, and what took its place has the focus."""
+    with visitor(chrome, lab_site, width=width, scheme=scheme) as tab:
+        asked_which(tab)
+        tab.wait_for_function("document.activeElement.matches('.card .found')")
+        assert "the most of 2" in tab.evaluate("document.activeElement.innerText")
+        assert tab.locator(f"{WHICH} button.which").count() == 0
+        assert violations(tab) == []
+        assert tab.evaluate(WIDE) <= 0
+        assert width > 760 or tab.evaluate(SMALL) == []
+
+
 @pytest.mark.parametrize("name", ["Explain", "Learn", "API", slow("Compare"), slow("My data")])
 def test_the_keyboard_alone_reaches_everything(chrome, lab_site, name):
     with visitor(chrome, lab_site) as tab:
