@@ -17,6 +17,7 @@ from dear import events as ev
 from dear.engines import Scorer
 from dear.errors import BadInput, DearError
 from dear.listwise import Generator, Ranked, prepare, rank
+from dear.logs import places
 from dear.pointwise import score_hits
 from dear.runs import order_scores
 from dear.types import STAGES, Evidence, Hit, Passage, Rationale, Stage, check_passages, check_query, rerank_hits
@@ -119,7 +120,7 @@ class Pipeline:
             logger.debug("%s failed", stage, exc_info=True)
             yield ev.Failed(stage, str(error))
         except Exception as error:  # a model may fail in any way; the ranking before it must survive
-            logger.warning("%s failed", stage, exc_info=True)
+            logger.warning("%s failed: %s", stage, places(error))
             yield ev.Failed(stage, f"{type(error).__name__}: {error}: the ranking of the stage before stands; try again or choose another engine")
         return before
 

@@ -15,6 +15,7 @@ from typing import Any, Literal, TypeVar
 
 from dear import events as ev
 from dear.errors import BadInput, DearError, EngineError
+from dear.logs import places
 from dear.pipeline import Pipeline, Settings
 from dear.runs import ranking_so_far
 from dear.types import Hit, Passage, check_query
@@ -162,7 +163,7 @@ class Api:
         except DearError:
             raise
         except Exception as error:
-            logger.warning("a call failed", exc_info=True)
+            logger.warning("a call failed: %s", places(error))
             raise EngineError(BROKE) from error
         finally:
             ticket.end()
@@ -189,7 +190,7 @@ def _guarded(work: Callable[[], list[dict[str, Any]]]) -> list[dict[str, Any]]:
     except DearError:
         raise
     except Exception as error:
-        logger.warning("a call failed", exc_info=True)
+        logger.warning("a call failed: %s", places(error))
         raise EngineError(BROKE) from error
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from dear import events as ev
 from dear.errors import DearError
+from dear.logs import places
 from dear.pipeline import Pipeline, Settings
 from dear.types import Hit
 from demo import zerogpu
@@ -44,7 +45,7 @@ def compare(resources: Resources, asked: Asked, ticket: Ticket) -> Iterator[Prog
     except DearError as error:
         yield Progress(error=str(error))
     except Exception as error:
-        logger.warning("a comparison failed", exc_info=True)
+        logger.warning("a comparison failed: %s", places(error))
         yield Progress(error=BROKEN.format(type(error).__name__))
     finally:
         ticket.end()

@@ -18,6 +18,7 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from dear.errors import BadInput, DearError, EngineError
+from dear.logs import places
 from demo.limits import MINE, RETRIEVERS
 
 logger = logging.getLogger(__name__)
@@ -203,7 +204,7 @@ class Resources:
             job.state = "ready"
         except Exception as error:
             if not isinstance(error, DearError):
-                logger.warning("%s could not be loaded", key, exc_info=True)
+                _log(job, error)
             told = f"{job.title} could not be loaded ({type(error).__name__}: {error}): python -m dear doctor says what is missing"
             job.error = error if isinstance(error, DearError) else EngineError(told)
             job.state = "failed"
@@ -222,6 +223,14 @@ class Resources:
             self._jobs[f"corpus:{name}"].state = "waiting"
             self._load(f"corpus:{name}")
         return self.get(f"corpus:{name}").retriever(kind, progress=lambda done, total: tell(f"{done:,} of {total:,} passages"))
+
+
+def _log(job: _Job, error: Exception) -> None:
+    """What broke while a part was loaded; of one visitor's own only where, since the words may quote the passages."""
+    if job.private:
+        logger.warning("%s could not be loaded: %s", job.title, places(error))
+    else:
+        logger.warning("%s could not be loaded", job.key, exc_info=error)
 
 
 def _doing(job: _Job) -> str:

@@ -16,6 +16,7 @@ from typing import Any
 
 from dear import events as ev
 from dear.errors import DearError
+from dear.logs import places
 from dear.pipeline import Pipeline, Settings
 from demo import handlers, limits, zerogpu
 from demo.handlers import View
@@ -251,5 +252,5 @@ def _retriever_key(asked: Request) -> str:
 def _words(error: Exception) -> str:
     if isinstance(error, DearError):
         return str(error)
-    logger.warning("a run failed", exc_info=error)
+    logger.warning("a run failed: %s", places(error))
     return f"The run broke off ({type(error).__name__}). The server goes on: try again, or choose another model."

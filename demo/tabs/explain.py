@@ -12,6 +12,7 @@ import gradio as gr
 
 from dear.errors import BadInput, DearError
 from dear.explain import decisive
+from dear.logs import places
 from dear.types import Hit
 from demo import limits, render
 from demo.cards import cards
@@ -58,8 +59,8 @@ class ExplainTab:
         self.kept.keep(session_of(request), ticket.events)
         try:
             view = candidates(self.resources, asked)
-        except Exception:
-            logger.warning("candidates failed", exc_info=True)
+        except Exception as error:
+            logger.warning("candidates failed: %s", places(error))
             view = failed(View(query=asked.query), "retrieval", "Retrieval broke off. The server goes on: try again, or choose another retriever.")
         return (ticket.id, "", *run_buttons(running=True), *panels(view).values())
 
@@ -102,8 +103,8 @@ class ExplainTab:
         try:
             asked = self.uploads.scoped(self._check((query, corpus, retriever, k, depth, window, stride, model, reasoning)), session_of(request))
             view = candidates(self.resources, asked)
-        except Exception:
-            logger.warning("candidates failed", exc_info=True)
+        except Exception as error:
+            logger.warning("candidates failed: %s", places(error))
             view = View()
         shown = panels(halted(view)).values() if view.hits else [gr.skip()] * len(Panels.__slots__)
         return (render.alert(BUSY), *run_buttons(running=False), *shown)
@@ -132,8 +133,8 @@ class ExplainTab:
                         yield (gr.skip(), render.wait(item.words), *run_buttons(running=True))
         except DearError as error:
             words = str(error)
-        except Exception:
-            logger.warning("leaving sentences out failed", exc_info=True)
+        except Exception as error:
+            logger.warning("leaving sentences out failed: %s", places(error))
             words = "This broke off. The server goes on: try again."
         finally:
             ticket.end()
@@ -224,8 +225,8 @@ class ExplainTab:
             yield from explain(self.resources, asked, ticket)
         except DearError as error:
             yield failed(View(), "run", str(error))
-        except Exception:
-            logger.warning("a run failed", exc_info=True)
+        except Exception as error:
+            logger.warning("a run failed: %s", places(error))
             yield failed(View(), "run", "The run broke off. The server goes on: try again, or choose another model.")
 
     def _check(self, values: tuple[Any, ...]) -> Request:

@@ -14,6 +14,7 @@ from typing import Any
 import gradio as gr
 
 from dear.errors import BadInput, DearError
+from dear.logs import places
 from dear.types import check_query
 from dear.windows import schedule
 from demo import limits, render
@@ -176,8 +177,8 @@ class LearnTab:
             yield f"{error} What was there before stays."
         except DearError as error:
             yield str(error)
-        except Exception:
-            logger.warning("a lesson's run failed", exc_info=True)
+        except Exception as error:
+            logger.warning("a lesson's run failed: %s", places(error))
             yield BROKEN
         finally:
             ticket.end()

@@ -14,6 +14,7 @@ from gradio.utils import get_upload_folder
 
 from corpora.rows import SUFFIXES
 from dear.errors import DearError
+from dear.logs import places
 from demo import upload_panel as panel
 from demo.resources import Resources, short_name
 from demo.tabs.widgets import QUIET, plain, session_of
@@ -55,8 +56,8 @@ class MyDataTab:
         except DearError as error:
             yield self._shown(session, panel.refused(str(error), before.file if before else ""))
             return
-        except Exception:
-            logger.warning("an upload failed", exc_info=True)
+        except Exception as error:
+            logger.warning("an upload failed: %s", places(error))
             yield self._shown(session, panel.refused(BROKEN, before.file if before else ""))
             return
         yield self._shown(session, panel.errors(read.errors, used=len(read.passages)), choose=MINE)

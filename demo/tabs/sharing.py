@@ -11,6 +11,7 @@ import gradio as gr
 
 from dear import events as ev
 from dear.errors import DearError
+from dear.logs import places
 from demo import limits, render
 from demo.exports import KINDS, ExportFolder, export
 from demo.kept_runs import KeptRuns
@@ -49,8 +50,8 @@ class Sharing:
             return str(self.folder.write(name, text)), ""
         except DearError as error:
             return None, render.alert(str(error))
-        except Exception:
-            logger.warning("an export failed", exc_info=True)
+        except Exception as error:
+            logger.warning("an export failed: %s", places(error))
             return None, render.alert("The file could not be made. The run itself is not touched: try another kind of file.")
 
     def leave(self, request: gr.Request) -> None:

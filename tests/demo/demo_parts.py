@@ -12,7 +12,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -94,6 +94,14 @@ def get(url: str, timeout: float = 5.0) -> tuple[int, dict[str, str], str]:
         return error.code, dict(error.headers), error.read().decode(errors="replace")
     except OSError:
         return 0, {}, ""
+
+
+def until(seen: Callable[[], bool], what: str, seconds: float = 60.0) -> None:
+    """Wait for what is to be seen; fails with `what` when it is not."""
+    end = time.monotonic() + seconds
+    while not seen():
+        assert time.monotonic() < end, f"{what}: not seen within {seconds:.0f} s"
+        time.sleep(0.05)
 
 
 @contextmanager

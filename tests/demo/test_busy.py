@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 import pytest
 from browsing import visitor
-from demo_parts import QUERY, get, served, write_corpus
+from demo_parts import QUERY, get, served, until, write_corpus
 
 from demo import limits
 from demo.tabs.explain import BUSY
@@ -25,13 +25,6 @@ def site(tmp_path_factory):
     """The page with the fake model, at 20 ms a token: a long run takes minutes."""
     with served(str(write_corpus(tmp_path_factory.mktemp("busy") / "small")), delay=0.02) as url:
         yield url
-
-
-def until(seen, what: str, seconds: float = 60.0) -> None:
-    end = time.monotonic() + seconds
-    while not seen():
-        assert time.monotonic() < end, f"{what}: not seen within {seconds:.0f} s"
-        time.sleep(0.05)
 
 
 def reasons(job) -> bool:
