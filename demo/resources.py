@@ -15,11 +15,11 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
-from urllib.parse import urlsplit
 
 from dear.errors import BadInput, DearError, EngineError
 from dear.logs import places
 from demo.limits import MINE, RETRIEVERS
+from demo.remote_model import CALLED, Unlocated, addresses, without
 
 logger = logging.getLogger(__name__)
 
@@ -303,23 +303,16 @@ def _engine(given: str, name: str, stage: str, engine: str, precision: str = "au
     if given == name:
         return _open_engine(given, stage, engine, precision)
     served = _SERVED.fullmatch(given)
-    hidden = [(given, name), (os.path.abspath(given), name)]
-    hidden += [(served["url"], "its server"), (urlsplit(served["url"]).netloc.rpartition("@")[2], "its server")] if served else []
+    hidden = [(given, name), (os.path.abspath(given), name), *(addresses(served["url"]) if served else ())]
     try:
         part = _open_engine(given, stage, engine, precision)
     except Exception as error:
         logger.warning("model %s could not be loaded", name, exc_info=True)
-        raise EngineError(_without(str(error), hidden)) from error
+        raise EngineError(without(str(error), hidden)) from error
     if part is not None:
-        device = "its server" if served else part.info.device
-        part.info = replace(part.info, model=name, device=device, reason=_without(part.info.reason, hidden))
-    return part
-
-
-def _without(text: str, hidden: Sequence[tuple[str, str]]) -> str:
-    for private, public in hidden:
-        text = text.replace(private, public)
-    return text
+        device = CALLED if served else part.info.device
+        part.info = replace(part.info, model=name, device=device, reason=without(part.info.reason, hidden))
+    return Unlocated(part, hidden) if part is not None and served else part
 
 
 def _open_engine(model: str, stage: str, engine: str, precision: str = "auto") -> Any:
