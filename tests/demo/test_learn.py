@@ -340,7 +340,9 @@ def test_walk_play_stop(chrome, lab_site):
         tab.wait_for_selector(".spread")
         tab.keyboard.press("Escape")
         tab.wait_for_selector("button.dear-go:visible")
+        tab.fill(".dear-query input:visible", "the canary asks why the sky is blue")  # another, so that the new walk is seen to be there
         tab.locator("button.dear-go:visible").click()
+        tab.wait_for_selector(".asked:has-text('the canary asks')")
         for place, label in enumerate(("Best", "Second", "Third")):
             choose(tab, label, place)
         tab.get_by_role("button", name="That is my guess").click()
