@@ -153,12 +153,13 @@ class FilterReport:
 
 
 def drop_false_negatives(
-    groups: Iterable[Group], *, ratio: float, size: int, judged: frozenset[tuple[str, str]] = frozenset()
+    groups: Iterable[Group], *, ratio: float, size: int, hardest: bool = False, judged: frozenset[tuple[str, str]] = frozenset()
 ) -> tuple[list[Group], FilterReport]:
     """Drop unlabelled passages whose teacher score exceeds `ratio` times the weakest positive's, then cut each group to `size` passages.
 
     (Positive-aware mining, Moreira et al. 2024, "TopK-PercPos".) `judged` pairs (query id, passage id) are kept whatever the
-    score. Raises `BadInput` where a teacher score is missing.
+    score; `hardest` keeps the negatives that the teacher scores highest, in the group's order. Raises `BadInput` where a teacher
+    score is missing.
     """
     kept_groups, scores, lost = [], defaultdict(list), 0
     for group in groups:
@@ -176,6 +177,8 @@ def drop_false_negatives(
                 negatives.append(c)
         scores["positive"] += [c.teacher for c in positives]
         room = max(0, size - len(positives))
+        if hardest:
+            negatives.sort(key=lambda c: -c.teacher)
         chosen = set(map(id, positives + negatives[:room]))
         if positives and negatives:
             kept_groups.append(replace(group, passages=tuple(c for c in group.passages if id(c) in chosen)))

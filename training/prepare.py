@@ -63,7 +63,10 @@ def teach_file(recipe: Recipe, progress: Progress = logger.info) -> mining.Filte
     teacher = open_teacher(recipe.teacher.model, engine=recipe.teacher.engine)
     for done in score_file(source, scored, teacher, name=recipe.teacher.model):
         progress(f"teacher {recipe.teacher.model}: {done:,} of {total:,} groups")
-    kept, report = mining.drop_false_negatives(read_groups(scored), ratio=recipe.mining.ratio, size=recipe.mining.size, judged=_judged(recipe))
+    settings = recipe.mining
+    kept, report = mining.drop_false_negatives(
+        read_groups(scored), ratio=settings.ratio, size=settings.size, hardest=settings.hardest, judged=_judged(recipe)
+    )
     write_groups(out, _excerpted(kept, recipe, teacher))
     write_json(out.with_name(out.name.split(".")[0] + "-report.json"), asdict(report) | {"groups": len(kept)})
     return report

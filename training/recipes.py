@@ -74,6 +74,7 @@ class Mining:
     overlap: float = number(0.3, 0, 1)
     ratio: float = number(0.95, 0)  # an unlabelled passage above this share of the positive's teacher score is dropped
     size: int = number(16, 2)  # passages a group keeps
+    hardest: bool = False  # those negatives that the teacher scores highest, instead of the first of the shuffled ones
     excerpts: float = number(0.0, 0, 1)  # share of groups whose passages are cut to the sentences nearest the query
     excerpt_words: int = number(50, 5)
     seed: int = 13
