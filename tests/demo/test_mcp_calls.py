@@ -51,9 +51,7 @@ def test_a_caller_who_hangs_up_frees_the_model(address, progress):
     time.sleep(2)
     assert not other.done(), "the call holds the model, or this test shows nothing"
     wire.close()
-    began = time.monotonic()
-    other.result(timeout=60)
-    assert time.monotonic() - began < 4  # two seconds to be free, and the next call's own
+    other.result(timeout=15)  # left alone, the run would go on for longer
 
 
 class Job:
