@@ -7,6 +7,7 @@ import importlib.metadata
 import inspect
 import json
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from typing import Any
 
 import gradio as gr
@@ -62,7 +63,7 @@ def _told(call: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(call)
         def told(*values: Any) -> Iterator[Any]:
             try:
-                for part in call(*values):
+                for part in _apart(call(*values)):
                     yield _carried(part)
             except DearError as error:
                 raise gr.Error(str(error), print_exception=False) from error
@@ -77,6 +78,21 @@ def _told(call: Callable[..., Any]) -> Callable[..., Any]:
 
     told.__signature__ = inspect.signature(call).replace(return_annotation=list[dict])  # type: ignore[attr-defined]
     return told
+
+
+def _apart(parts: Iterator[list[dict[str, Any]]]) -> Iterator[list[dict[str, Any]]]:
+    """The parts with an empty one between any two.
+
+    Gradio sends each as its difference from the one before, and counts wrongly where lists within lists grow shorter in several
+    places (`gradio.utils.diff`): a client then reads events that were never sent, or stops. From and to an empty list it counts well.
+    """
+    before: list[dict[str, Any]] = []
+    with closing(parts):  # type: ignore[type-var]
+        for part in parts:
+            if before and part:
+                yield []
+            yield part
+            before = part
 
 
 def _carried(answer: list[dict[str, Any]]) -> list[dict[str, Any]] | str:
