@@ -36,6 +36,7 @@ TEXTS = {
     "jazz": ("Kind of Blue", "Kind of Blue is a record by Miles Davis."),
 }
 QUERY = "why is the sky blue"
+BROAD = "canary in the text, why is the sky blue"  # finds nearly all of them, so that a run is long
 JUDGMENTS = {"sun": 3, "eye": 2, "paint": 0, "mars": 1}
 
 

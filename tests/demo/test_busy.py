@@ -9,19 +9,19 @@ from contextlib import contextmanager
 
 import pytest
 from browsing import visitor
-from demo_parts import QUERY, get, served, until, write_corpus
+from demo_parts import BROAD, QUERY, get, served, until, write_corpus
 
 from demo import limits
 from demo.tabs.explain import BUSY
 
 gradio_client = pytest.importorskip("gradio_client")
-LONG = {"query": QUERY, "candidates": 20, "depth": 20, "window": 10, "stride": 1}
+LONG = {"query": BROAD, "candidates": 20, "depth": 20, "window": 10, "stride": 1}
 FIELD = ".dear-query input:visible"
 
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
-    """The page with the fake model, at 20 ms a token: a long run takes minutes."""
+    """The page with the fake model, at 20 ms a token: a long run takes half a minute."""
     with served(str(write_corpus(tmp_path_factory.mktemp("busy") / "small")), delay=0.02) as url:
         yield url
 
@@ -78,7 +78,7 @@ for part in Client(sys.argv[1], verbose=False).submit(query=sys.argv[2], candida
 
 
 def test_a_killed_client_frees_the_model(site):
-    caller = subprocess.Popen([sys.executable, "-c", CALLER, site, QUERY], stdout=subprocess.PIPE, text=True)
+    caller = subprocess.Popen([sys.executable, "-c", CALLER, site, BROAD], stdout=subprocess.PIPE, text=True)
     try:
         assert caller.stdout.readline() == "reasoning\n"
         other = gradio_client.Client(site, verbose=False).submit(QUERY, ["one passage"], api_name="/score")

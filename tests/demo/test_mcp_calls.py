@@ -9,18 +9,18 @@ import time
 from urllib.parse import urlsplit
 
 import pytest
-from demo_parts import QUERY, served, write_corpus
+from demo_parts import BROAD, QUERY, served, write_corpus
 
 from demo.mcp_calls import cancel_when_left, watched
 
 gradio_client = pytest.importorskip("gradio_client")
 mcp = pytest.importorskip("mcp")
-LONG = {"query": QUERY, "candidates": 20, "depth": 20, "window": 10, "stride": 1}
+LONG = {"query": BROAD, "candidates": 20, "depth": 20, "window": 10, "stride": 1}
 
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory):
-    """The page with the fake model, at 20 ms a token: a whole long run takes minutes."""
+    """The page with the fake model, at 20 ms a token: a whole long run takes half a minute."""
     with served(str(write_corpus(tmp_path_factory.mktemp("mcp") / "small")), delay=0.02, wait=180) as url:
         client = gradio_client.Client(url, verbose=False, httpx_kwargs={"timeout": 120})
         end = time.monotonic() + 180
