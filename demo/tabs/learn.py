@@ -88,6 +88,11 @@ class LearnTab:
             yield (made, pages.progress(words), *run_buttons(running=True))
         yield (made, pages.progress("" if made.listwise else made.problems[-1]), *run_buttons(running=False))
 
+    def turned_away(self, made: Any) -> tuple[Any, ...]:
+        """The queue had no place for `rank`: say so, also on the pages that would wait for the student."""
+        said = replace(made, problems=(*made.problems, BUSY)) if isinstance(made, Made) else gr.skip()
+        return (said, render.alert(BUSY), "", *run_buttons(running=False))
+
     def stop(self, request: gr.Request) -> None:
         """End what the student does for this visitor."""
         self.tickets.stop(session_of(request))
@@ -251,7 +256,8 @@ def build(resources: Resources, uploads: Uploads) -> gr.Dropdown:
     begun = gr.on([f.start.click, f.query.submit], tab.begin, [f.lesson, f.query, f.corpus], opened, **quick)
     ran = begun.then(tab.rank, [ticket, walk], [made, f.progress, f.start, f.stop], **model)
     ran.then(tab.draw, again, shown, **quick)
-    ran.failure(lambda: (render.alert(BUSY), "", *run_buttons(running=False)), None, [f.alert, f.progress, f.start, f.stop], **quick)
+    turned = ran.failure(tab.turned_away, made, [made, f.alert, f.progress, f.start, f.stop], **quick)
+    turned.then(tab.draw, again, shown, **quick)
     f.progress.change(tab.draw, again, shown, trigger_mode="always_last", **quick)
     f.stop.click(tab.stop, None, None, **quick)
     for button, by in ((f.back, -1), (f.next, 1)):

@@ -29,7 +29,7 @@ from demo.learning.walk import Edited, Made, Occluded, Planted, Walk
 from demo.pump import Stopped, Waiting
 from demo.resources import Resources
 from demo.tabs import learn_fields
-from demo.tabs.learn import SHOWN, LearnTab
+from demo.tabs.learn import BUSY, SHOWN, LearnTab
 from demo.uploads import Uploads
 
 ANNA = SimpleNamespace(session_hash="anna")
@@ -254,6 +254,17 @@ def test_a_walk_through_the_handlers(resources):
     assert isinstance(tries[0], Edited)
     assert 'role="alert"' in list(tab.edit("A", "", walk, tries, ANNA))[-1][1]
     assert 'role="alert"' in list(tab.leave_out("Z", walk, tries, ANNA))[-1][1]
+
+
+def test_turned_away_by_a_full_queue_no_page_waits(resources):
+    tab = LearnTab(resources, Uploads(resources), session.Tickets())
+    walk, made = tab.begin("", QUERY, "small", ANNA)[1:3]
+    assert "fills in by itself" in tab.go(1, 1, walk, made, (), (), *KNOBS)[2]
+    said, alert, *_ = tab.turned_away(made)
+    page = tab.draw(2, walk, said, (), (), *KNOBS)[1]
+    assert BUSY in alert
+    assert BUSY in page
+    assert "fills in by itself" not in page
 
 
 def test_what_cannot_begin_says_why(resources):
