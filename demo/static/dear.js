@@ -6,8 +6,10 @@
   const still = matchMedia("(prefers-reduced-motion: reduce)");
   const opened = new Map(); // data-keep -> what the reader chose
   let sought = 0; // D-number of the card whose sentences are being left out
+  let atRun = false; // the focus was last on Rank or Stop, which take each other's place
   let tops = new Map(); // D-number -> distance of its card from the list's top
 
+  const RUN = "button.dear-go, button.dear-stop";
   const target = (event, selector) => (event.target instanceof Element ? event.target.closest(selector) : null);
 
   const shown = (selector) => [...document.querySelectorAll(selector)].find((element) => element.offsetParent); // in the open tab
@@ -49,6 +51,8 @@
     }
   });
   document.addEventListener("mouseover", (event) => hot(target(event, "[data-d]")?.dataset.d));
+  document.addEventListener("pointerdown", () => { atRun = false; }, true);
+  document.addEventListener("focusin", (event) => { atRun = target(event, RUN) !== null; });
   document.addEventListener("focusin", (event) => { const to = target(event, "[data-d]"); if (to) hot(to.dataset.d); });
   document.addEventListener("keydown", (event) => {
     const field = event.target instanceof Element && event.target.matches("input, textarea, select, [contenteditable]");
@@ -89,6 +93,7 @@
   new MutationObserver((changes) => {
     const inside = (node) => (node instanceof Element ? node : node.parentElement)?.closest(".dear-redrawn");
     if (changes.some((change) => inside(change.target))) redrawn();
+    if (atRun && document.activeElement === document.body) shown(RUN)?.focus({ preventScroll: true });
   }).observe(document.documentElement, { childList: true, subtree: true, attributes: true, attributeFilter: ["data-d", "data-keep", "open"] });
 
   let saved = null;

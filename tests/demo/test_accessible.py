@@ -138,6 +138,19 @@ def test_tabs_and_the_first_run_by_keyboard(chrome, lab_site):
         tab.wait_for_selector("button.dear-go:visible")
 
 
+def test_the_focus_stays_where_rank_and_stop_take_turns(chrome, lab_site):
+    focused = "document.activeElement.classList.contains('dear-{}')"
+    with visitor(chrome, lab_site) as tab:
+        tab.fill(".dear-query input, .dear-query textarea", QUERY)
+        tab.locator("button.dear-go:visible").focus()
+        tab.keyboard.press("Enter")
+        tab.wait_for_selector(".live .ref", timeout=30_000)
+        tab.wait_for_function(focused.format("stop"))
+        tab.keyboard.press("Enter")
+        tab.wait_for_selector(".rail .listwise.stopped", state="attached")
+        tab.wait_for_function(focused.format("go"))
+
+
 def test_less_motion_where_it_was_asked_for(chrome, lab_site):
     with visitor(chrome, lab_site) as tab:
         assert tab.evaluate("matchMedia('(prefers-reduced-motion: reduce)').matches")
