@@ -49,7 +49,7 @@ def test_a_shifted_scale_is_no_error_after_platt_and_noise_is():
 
 
 def test_a_variant_changes_loss_seed_steps_and_folder_alone():
-    recipe = recipes.load("nano-cpu")
+    recipe = recipes.load("nano-cpu", ["mining.size=8", "pointwise.groups_per_step=4"])
     one = variant(recipe, "CE + KL", 2, 4000)
     assert (one.pointwise.cross_entropy, one.pointwise.ranknet, one.pointwise.kl) == (recipe.pointwise.cross_entropy, 0.0, recipe.pointwise.kl)
     assert (one.pointwise.seed, one.pointwise.max_steps) == (2, 125)
