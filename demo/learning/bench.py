@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from dear.errors import BadInput
 from demo.learning import losses as formulas
 from demo.learning import walk as steps
-from demo.learning.lessons import Lesson
-from demo.learning.pages import head, not_yet
+from demo.learning.pages import not_yet
 from demo.learning.walk import Edited, Made, Occluded, Planted, Try, Walk
 from demo.markup import esc, join, number, shorten
 
@@ -48,11 +47,10 @@ def _number(name: str, value: object, limits: tuple[float, float, float]) -> flo
     return float(value)
 
 
-def loss_page(walk: Walk, lesson: Lesson | None, guess: Sequence[str], made: Made, at: Knobs) -> str:
+def loss_page(walk: Walk, guess: Sequence[str], made: Made, at: Knobs) -> str:
     """Step 5: each loss on this query's own scores, before and after the shift."""
-    words = "Training moves the scores so that these numbers fall. Move one passage’s score and see which loss notices, and how much."
     if not made.pointwise:
-        return head(walk, lesson, words) + not_yet(made, "The student is still scoring.")
+        return not_yet(made, "The student is still scoring.")
     grades, whose = steps.labels(walk, guess)
     taught, who = steps.teacher(walk, made, grades)
     ids = list(made.pointwise)
@@ -76,7 +74,7 @@ def loss_page(walk: Walk, lesson: Lesson | None, guess: Sequence[str], made: Mad
         f"{heads}</tr></thead><tbody>{rows}</tbody></table></div>"
     )
     source = f'<p class="hint">Labels y: {esc(whose)}. Teacher t: {esc(who)}.</p>'
-    return f'{head(walk, lesson, words)}<ul class="loss-tiles">{tiles}</ul>{table}{source}'
+    return f'<ul class="loss-tiles">{tiles}</ul>{table}{source}'
 
 
 def _tile(name: str, formula: str, does: str, before: float, after: float) -> str:
@@ -109,25 +107,23 @@ def _share(value: float, hue: str) -> str:
     return f'<span class="share {hue}"><span style="width:{100 * value:.0f}%"></span></span>{value:.2f}'
 
 
-def change_page(walk: Walk, lesson: Lesson | None, made: Made, tries: Sequence[Try]) -> str:
+def change_page(walk: Walk, made: Made, tries: Sequence[Try]) -> str:
     """Step 6: what changed texts and left-out sentences did."""
-    words = "Change words, delete a sentence, or let every sentence be left out in turn: the only explanation here that is causal."
     if not made.pointwise:
-        return head(walk, lesson, words) + not_yet(made, "The student is still scoring.")
+        return not_yet(made, "The student is still scoring.")
     found = [t for t in tries if isinstance(t, Edited | Occluded)]
     cards = join(_edited(walk, t) if isinstance(t, Edited) else _occluded(walk, t) for t in reversed(found))
     empty = '<p class="lab-note">Nothing tried yet. Choose a passage above, change its text, and score it.</p>'
-    return f'{head(walk, lesson, words)}<div class="tries">{cards or empty}</div>'
+    return f'<div class="tries">{cards or empty}</div>'
 
 
-def plant_page(walk: Walk, lesson: Lesson | None, made: Made, tries: Sequence[Try]) -> str:
+def plant_page(walk: Walk, made: Made, tries: Sequence[Try]) -> str:
     """Step 7: how far a planted order moved its passage, stage by stage."""
-    words = "Put an order to the ranker in front of a passage that does not deserve it. Each stage gets the same input order as before."
     if not made.listwise:
-        return head(walk, lesson, words) + not_yet(made, "The student is still ranking.")
+        return not_yet(made, "The student is still ranking.")
     cards = join(_planted(walk, t) for t in reversed(tries) if isinstance(t, Planted))
     empty = '<p class="lab-note">Nothing planted yet. Choose a passage above, and press Plant it.</p>'
-    return f'{head(walk, lesson, words)}<div class="tries">{cards or empty}</div>'
+    return f'<div class="tries">{cards or empty}</div>'
 
 
 def _edited(walk: Walk, t: Edited) -> str:

@@ -53,31 +53,44 @@ def progress(words: str) -> str:
     return f'<p class="lab-note" role="status"><bdi>{esc(words)}</bdi></p>' if words else ""
 
 
-def head(walk: Walk, lesson: Lesson | None, words: str) -> str:
-    """Query, lesson and what to do in this step."""
+OWN = ("Read, and choose the three that answer best.", "Each weight is what a word of the query adds; they sum to the score.")
+TASKS = (
+    "",
+    "",  # the first two are the lesson's, or those of a query of one's own
+    "Each passage is scored alone: the student never sees the others. Bars run from this list’s lowest score to its highest.",
+    "The student reads a few passages side by side, from the back of the list to the front. What is good can travel up through every window.",
+    "Training moves the scores so that these numbers fall. Move one passage’s score and see which loss notices, and how much.",
+    "Change words, delete a sentence, or let every sentence be left out in turn: the only explanation here that is causal.",
+    "Put an order to the ranker in front of a passage that does not deserve it. Each stage gets the same input order as before.",
+    "",
+)
+
+
+def head(step: int, walk: Walk, lesson: Lesson | None) -> str:
+    """Query, lesson and what to do in this step; it stands above the step's controls. The last step, the worksheet, says it itself."""
+    words = ((lesson.predict, lesson.notice) if lesson else OWN)[step] if step < len(OWN) else TASKS[step]
+    if not words:
+        return ""
     name = f'<span class="tag listwise">{esc(lesson.title)}</span>' if lesson else '<span class="tag retrieval">your own query</span>'
     return f'<header class="walk-head"><p class="asked"><bdi>{esc(walk.query)}</bdi> {name}</p><p>{esc(words)}</p></header>'
 
 
-def guess_page(walk: Walk, lesson: Lesson | None) -> str:
+def guess_page(walk: Walk) -> str:
     """Step 1: the candidates by letter, with their whole text."""
-    words = lesson.predict if lesson else "Read, and choose the three that answer best."
     cards = join(_open_card(walk, id) for id in sorted(walk.letters, key=walk.letters.__getitem__))
-    return f'{head(walk, lesson, words)}<ul class="spread">{cards}</ul>'
+    return f'<ul class="spread">{cards}</ul>'
 
 
-def words_page(walk: Walk, lesson: Lesson | None, guess: Sequence[str]) -> str:
+def words_page(walk: Walk, guess: Sequence[str]) -> str:
     """Step 2: BM25's order with its term weights, beside the guess."""
-    words = lesson.notice if lesson else "Each weight is what a word of the query adds; they sum to the score."
     rows = join(_row(walk, id, rank, guess, below=_terms(walk, id)) for rank, id in enumerate(walk.ids, 1))
-    return f'{head(walk, lesson, words)}{_guess_line(walk, guess, walk.ids, "BM25")}<ol class="walk-list">{rows}</ol>'
+    return f'{_guess_line(walk, guess, walk.ids, "BM25")}<ol class="walk-list">{rows}</ol>'
 
 
-def pointwise_page(walk: Walk, lesson: Lesson | None, guess: Sequence[str], made: Made) -> str:
+def pointwise_page(walk: Walk, guess: Sequence[str], made: Made) -> str:
     """Step 3: the student's scores, what moved against BM25, and people's grades."""
-    words = "Each passage is scored alone: the student never sees the others. Bars run from this list’s lowest score to its highest."
     if not made.pointwise:
-        return head(walk, lesson, words) + not_yet(made, f"The student has scored {len(made.scores)} of {len(walk.ids)} passages.")
+        return not_yet(made, f"The student has scored {len(made.scores)} of {len(walk.ids)} passages.")
     low, high = min(made.scores.values()), max(made.scores.values())
     rows = []
     for rank, id in enumerate(made.pointwise, 1):
@@ -88,14 +101,13 @@ def pointwise_page(walk: Walk, lesson: Lesson | None, guess: Sequence[str], made
         )
         rows.append(_row(walk, id, rank, guess, before=walk.ids.index(id) + 1, below=below, graded=True))
     scores = _ndcgs(walk, (("BM25", walk.ids), ("pointwise", made.pointwise)))
-    return f'{head(walk, lesson, words)}{scores}{_guess_line(walk, guess, made.pointwise, "pointwise")}<ol class="walk-list">{join(rows)}</ol>'
+    return f'{scores}{_guess_line(walk, guess, made.pointwise, "pointwise")}<ol class="walk-list">{join(rows)}</ol>'
 
 
-def windows_page(walk: Walk, lesson: Lesson | None, made: Made) -> str:
+def windows_page(walk: Walk, made: Made) -> str:
     """Step 4: a player over the windows, in frames that the browser shows one at a time."""
-    words = "The student reads a few passages side by side, from the back of the list to the front. What is good can travel up through every window."
     if not made.listwise:
-        return head(walk, lesson, words) + not_yet(made, f"{plural(len(made.shots), 'window')} read so far.")
+        return not_yet(made, f"{plural(len(made.shots), 'window')} read so far.")
     start = made.shots[0].before
     frames = [(f"The list by pointwise score. {plural(len(made.shots), 'window')} will read it, the last places first.", start, None, start)]
     for i, shot in enumerate(made.shots, 1):
@@ -105,7 +117,7 @@ def windows_page(walk: Walk, lesson: Lesson | None, made: Made) -> str:
         frames.append((f"Window {i} has ranked them: {plural(moved, 'passage')} moved.", shot.after, shot, shot.before))
     shown = join(_frame(walk, i, frame) for i, frame in enumerate(frames))
     scores = _ndcgs(walk, (("BM25", walk.ids), ("pointwise", made.pointwise), ("listwise", made.listwise)))
-    return f"{head(walk, lesson, words)}{_player(len(frames), shown)}{scores}"
+    return f"{_player(len(frames), shown)}{scores}"
 
 
 def lesson_choices() -> list[tuple[str, str]]:

@@ -129,7 +129,7 @@ class LearnTab:
             return gr.skip(), ""
         try:
             at = bench.knobs(letter, shift, temperature, alpha)
-            return bench.loss_page(walk, lesson(walk.lesson), guess, made, at), ""
+            return bench.loss_page(walk, guess, made, at), ""
         except BadInput as error:
             return gr.skip(), render.alert(str(error))
 
@@ -215,21 +215,22 @@ class LearnTab:
             raise BadInput(f"{error}: try again in a moment") from error
 
     def _page(self, step: int, walk: Walk, made: Made, guess: tuple[str, ...], tries: tuple[Try, ...], knobs: Any = None) -> tuple[Any, ...]:
-        """The bar, the step's page, which controls are shown, and at the end the worksheet to take along."""
+        """The bar with what to do, the step's page, which controls are shown, and at the end the worksheet to take along."""
         found = lesson(walk.lesson)
         draw: tuple[Callable[[], str], ...] = (
-            lambda: pages.guess_page(walk, found),
-            lambda: pages.words_page(walk, found, guess),
-            lambda: pages.pointwise_page(walk, found, guess, made),
-            lambda: pages.windows_page(walk, found, made),
-            lambda: bench.loss_page(walk, found, guess, made, _knobs(knobs)),
-            lambda: bench.change_page(walk, found, made, tries),
-            lambda: bench.plant_page(walk, found, made, tries),
+            lambda: pages.guess_page(walk),
+            lambda: pages.words_page(walk, guess),
+            lambda: pages.pointwise_page(walk, guess, made),
+            lambda: pages.windows_page(walk, made),
+            lambda: bench.loss_page(walk, guess, made, _knobs(knobs)),
+            lambda: bench.change_page(walk, made, tries),
+            lambda: bench.plant_page(walk, made, tries),
             lambda: sheet.page(found, sheet.worksheet(walk, found, guess, made, tries)),
         )
         last = step == len(STEPS) - 1
         saved = gr.DownloadButton(value=self._save(sheet.worksheet(walk, found, guess, made, tries))) if last else gr.skip()
-        return (pages.bar(step), draw[step](), *learn_fields.shown(step, ready=bool(made.pointwise), ranked=bool(made.listwise)), saved)
+        top = pages.bar(step) + pages.head(step, walk, found)
+        return (top, draw[step](), *learn_fields.shown(step, ready=bool(made.pointwise), ranked=bool(made.listwise)), saved)
 
     def _save(self, text: str) -> str:
         """Write the worksheet under a name of the server's own; the oldest make room."""

@@ -290,7 +290,7 @@ def test_a_stage_that_fails_is_said_on_its_page(resources, walk):
     made = list(tab.rank(ticket.id, walk, ANNA))[-1][0]
     assert made.problems
     assert made.shots[0].before == walk.ids, "the windows start from the order of the stage before"
-    assert "the fake scorer fails" in pages.pointwise_page(walk, None, (), made)
+    assert "the fake scorer fails" in pages.pointwise_page(walk, (), made)
 
 
 def test_the_worksheet_is_a_file_of_the_servers_own_and_holds_no_answer(resources, walk, made):
@@ -325,11 +325,9 @@ def test_everything_is_escaped(resources):
         Planted(CANARIES[0], CANARIES[4], {"pointwise": (1, 2)}),
     )
     text = worksheet.worksheet(walk, None, guess, made, tries)
-    page = pages.guess_page(walk, None) + pages.words_page(walk, None, guess) + pages.pointwise_page(walk, None, guess, made)
-    page += (
-        pages.windows_page(walk, None, made) + bench.loss_page(walk, None, guess, made, bench.Knobs()) + bench.change_page(walk, None, made, tries)
-    )
-    page += bench.plant_page(walk, None, made, tries) + worksheet.page(None, text) + pages.progress(CANARIES[5])
+    page = pages.head(0, walk, None) + pages.guess_page(walk) + pages.words_page(walk, guess) + pages.pointwise_page(walk, guess, made)
+    page += pages.windows_page(walk, made) + bench.loss_page(walk, guess, made, bench.Knobs()) + bench.change_page(walk, made, tries)
+    page += bench.plant_page(walk, made, tries) + worksheet.page(None, text) + pages.progress(CANARIES[5])
     assert not any(mark in page for mark in ("<img", "<script", "<svg", "${", "{{", "\u202e"))
     assert "<img" not in text.replace("\\<", "")
 
