@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from dear.errors import MissingDependency
+
 PACKAGES = ("torch", "transformers", "peft", "gradio", "pyserini", "sentence-transformers", "ir_measures")
 MIN_FREE_GB = 2.0
 
@@ -51,6 +53,8 @@ def report(checks: list[Check]) -> dict[str, object]:
 def _guard(name: str, check: Callable[[], str], remedy: str) -> Check:
     try:
         return Check(name, True, check())
+    except MissingDependency as error:  # its message ends in the command that installs what is absent, whichever check met it
+        return Check(name, False, f"{type(error).__name__}: {error}", str(error).rpartition(": ")[2])
     except Exception as error:  # a diagnosis reports whatever goes wrong
         return Check(name, False, f"{type(error).__name__}: {error}", remedy)
 

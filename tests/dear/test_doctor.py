@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from dear.doctor import Check, report
+from dear.doctor import Check, _guard, report
+from dear.errors import MissingDependency
 
 ROOT = Path(__file__).parents[2]
 
@@ -17,6 +18,17 @@ def test_a_report_is_ok_only_when_every_check_is():
     found = report([good, bad])
     assert found["ok"] is False
     assert found["checks"][1] == {"name": "b", "ok": False, "detail": "broken", "remedy": "mend it"}
+
+
+def test_what_is_absent_is_installed_and_not_rebuilt():
+    def absent():
+        raise MissingDependency("the base is not installed: pip install it")
+
+    def broken():
+        raise OSError("bad file: torn")
+
+    assert _guard("student", absent, "rebuild").remedy == "pip install it"
+    assert _guard("student", broken, "rebuild").remedy == "rebuild"
 
 
 @pytest.mark.model
