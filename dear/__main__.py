@@ -134,7 +134,9 @@ def evaluate(
     window: Annotated[int | None, typer.Option(help="20, for nano 10.")] = None,
     stride: Annotated[int | None, typer.Option(help="10, for nano 5.")] = None,
     max_tokens: Annotated[int, typer.Option(help="Tokens of reasoning a window.")] = 320,
-    peers: Annotated[str, typer.Option(help="bm25, all-MiniLM-L6-v2, reference, CrossEncoders by path or id.")] = "bm25,all-MiniLM-L6-v2",
+    peers: Annotated[
+        str, typer.Option(help="bm25, all-MiniLM-L6-v2, reference, reference-windows, CrossEncoders by path or id.")
+    ] = "bm25,all-MiniLM-L6-v2",
     explain: Annotated[bool, typer.Option(help="Check the explanations too.")] = True,
     shuffles: Annotated[int, typer.Option(min=0, help="Shuffled inputs a query, for position bias.")] = 10,
     probes: Annotated[int, typer.Option(min=0, help="Queries whose input is shuffled and planted with an instruction.")] = 10,

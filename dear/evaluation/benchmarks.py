@@ -26,13 +26,17 @@ SAME_AS_GPT4 = "to the last digit the figure RankGPT reports for GPT-4"
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """What a paper reports for a system on a benchmark: columns as in our tables, in percent; absent columns are not reported."""
+    """What a paper reports for a system on a benchmark: columns as in our tables, in percent; absent columns are not reported.
+
+    `stage` is the stage here that does what the system does, if with another model; its figures are shown side by side.
+    """
 
     system: str
     source: str
     values: Mapping[str, float] = field(default_factory=dict)
     seconds_per_query: float | None = None
     note: str = ""
+    stage: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +77,10 @@ class Benchmark:
 
 def _reported(column: str, bm25: float, monot5: float, gpt4: float, dear: float, note: str = "") -> tuple[Published, ...]:
     return (
-        Published("BM25", RANKGPT, {column: bm25}),
+        Published("BM25", RANKGPT, {column: bm25}, stage="bm25"),
         Published("monoT5-3B", RANKGPT, {column: monot5}),
         Published("RankGPT-4", RANKGPT, {column: gpt4}),
-        Published("DeAR-L-8B", DEAR, {column: dear}, note=note),
+        Published("DeAR-L-8B", DEAR, {column: dear}, note=note, stage="listwise"),
     )
 
 
@@ -111,14 +115,14 @@ def _beir(short: str, title: str, name: str, queries: int, figures: tuple[float,
 
 # Seconds a query on DL19, top 100 (README of DeAR's repository); the nDCG@10 beside them is that timing run's own.
 _TIMES = (
-    Published("DeAR-P-8B (timed run)", DEAR, {"ndcg@10": 74.5}, 2.2),
-    Published("DeAR-L-8B (timed run)", DEAR, {"ndcg@10": 75.54}, 11.16),
+    Published("DeAR-P-8B (timed run)", DEAR, {"ndcg@10": 74.5}, 2.2, stage="pointwise"),
+    Published("DeAR-L-8B (timed run)", DEAR, {"ndcg@10": 75.54}, 11.16, stage="listwise"),
 )
 _NOVEL = (
-    Published("BM25", DEAR, {"ndcg@1": 33.33, "ndcg@5": 45.96, "ndcg@10": 55.77}),
+    Published("BM25", DEAR, {"ndcg@1": 33.33, "ndcg@5": 45.96, "ndcg@10": 55.77}, stage="bm25"),
     Published("monoT5-3B", RANKGPT, {"ndcg@10": 84.62}),
     Published("RankGPT-4", RANKGPT, {"ndcg@1": 85.71, "ndcg@5": 87.49, "ndcg@10": 90.45}),
-    Published("DeAR-L-8B", DEAR, {"ndcg@1": 92.86, "ndcg@5": 88.04, "ndcg@10": 92.01}),
+    Published("DeAR-L-8B", DEAR, {"ndcg@1": 92.86, "ndcg@5": 88.04, "ndcg@10": 92.01}, stage="listwise"),
 )
 
 _ROWS = (
@@ -143,9 +147,9 @@ _ROWS = (
         reader="DprNq",
         by_answer=True,
         gain="the passage holds an answer",
-        published=(Published("DeAR-L-8B", DEAR, {"top@1": 54.29}),),
+        published=(Published("DeAR-L-8B", DEAR, {"top@1": 54.29}, stage="listwise"),),
     ),
-    Benchmark("teaching", "Teaching corpus, 600 passages", None, pool="all"),
+    Benchmark("teaching", "Teaching corpus: 600 passages; 216 train, 36 dev and 48 test queries", None, pool="all"),
     Benchmark("dl-sub", "TREC Deep Learning queries over 5,000 MS MARCO passages", 43, ("dl-sub",), relevant=2),
 )
 BENCHMARKS: Mapping[str, Benchmark] = {row.name: row for row in _ROWS}

@@ -63,9 +63,20 @@ def open_benchmark(name: str, want: Want, room: Room, progress: Progress | None 
     questions = tuple(_questions(benchmark, parts, want, progress))
     if not questions:
         raise BadInput(f"benchmark {name!r} has no judged query: its qrels and queries must share query ids")
-    if want.limit is not None:
-        notes += (f"only the first {len(questions)} queries",)
+    notes += _missing(benchmark, parts, want, len(questions))
     return Opened(benchmark, questions, "run" if parts.run else "bm25", notes)
+
+
+def _missing(benchmark: Benchmark, parts: _Parts, want: Want, count: int) -> tuple[str, ...]:
+    """What a reader should know about queries that are not measured."""
+    found: tuple[str, ...] = ()
+    if lost := len(set(parts.qrels) - set(parts.queries)):
+        found = (f"{lost} judged queries without a text are left out",)
+    if want.limit is not None:
+        return (*found, f"only the first {count} queries")
+    if benchmark.queries and count != benchmark.queries:
+        found += (f"{count} queries where the benchmark has {benchmark.queries}",)
+    return found
 
 
 def _folder(name: str, benchmark: Benchmark | None, data: Path | None) -> Path | None:
@@ -133,7 +144,8 @@ def _run(folder: Path, room: Room) -> dict[str, tuple[str, ...]]:
     file = next((folder / name for name in ("run.trec", "run.trec.gz") if (folder / name).is_file()), None)
     if file is None:
         return {}
-    return {query: tuple(line.passage_id for line in lines) for query, lines in room("trec").read_run(file).items()}
+    read = room("trec").read_run(file)  # by rank; the score decides, as in trec_eval, and the rank only between equal ones
+    return {query: tuple(line.passage_id for line in sorted(lines, key=lambda line: -line.score)) for query, lines in read.items()}
 
 
 def _only(folder: Path, pattern: str) -> Path:

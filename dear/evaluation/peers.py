@@ -8,10 +8,13 @@ tokens, in batches of 64 in the order given. It shows what padding costs; its sc
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
+from dear.cache import sha256
 from dear.engines import EngineInfo, Scored, Scorer
 from dear.errors import BadInput, CheckpointError, require
+from dear.evaluation.store import key_of
 from dear.types import Passage
 
 MINILM = "all-MiniLM-L6-v2"
@@ -105,6 +108,14 @@ class ReferenceScorer:
             hidden = self._student.decode(rows, attention_mask=mask, use_cache=False).last_hidden_state
             last = torch.tensor([len(pair) - 1 for pair in pairs], device=hidden.device)
             return tuple(self._student.logits(hidden[torch.arange(len(pairs), device=hidden.device), last])[:, 0].tolist())
+
+
+def peer_weights(name: str) -> str:
+    """What tells a peer's weights apart in the store: the files of a local folder by their digests, or the name where there is none."""
+    folder = Path(name)
+    kinds = ("*.safetensors", "*.bin", "*.json", "*.txt")
+    files = sorted(path for kind in kinds for path in folder.glob(kind)) if name != MINILM and folder.is_dir() else []
+    return key_of(name, [(path.name, sha256(path)) for path in files]) if files else name
 
 
 def open_peer(name: str, *, embed: Embed, model: str, precision: str, device: str) -> Scorer:

@@ -45,7 +45,7 @@ def line(measured: Measured, *, model: str, engine: str, settings: Mapping[str, 
         "comparisons": comparisons(measured),
         "explanations": dict(explanations),
         "published": [
-            {"system": p.system, **p.values, "seconds_per_query": p.seconds_per_query, "source": p.source, "note": p.note}
+            {"system": p.system, **p.values, "seconds_per_query": p.seconds_per_query, "source": p.source, "note": p.note, "stage": p.stage}
             for p in benchmark.published
         ],
     }

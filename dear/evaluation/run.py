@@ -6,13 +6,16 @@ import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from dear.errors import BadInput
+from dear.evaluation.benchmarks import lookup
 from dear.evaluation.checking import explain
 from dear.evaluation.opening import Room, Want, open_benchmark
-from dear.evaluation.peers import MINILM, REFERENCE, open_peer
+from dear.evaluation.peers import MINILM, REFERENCE, open_peer, peer_weights
 from dear.evaluation.questions import Opened, Question
+from dear.evaluation.reference import WINDOWS, by_reference_windows
 from dear.evaluation.report import Measured, line, measure_rows
 from dear.evaluation.scoring import CachedLister, CachedScorer, weights_of
 from dear.evaluation.stages import Progress, Row, by_lister, by_scorer, first_stage
@@ -49,7 +52,8 @@ class Plan:
     def __post_init__(self) -> None:
         if not self.benchmarks:
             raise BadInput("no benchmark to measure on: name at least one")
-        for stage in self.stages:
+        _check_names(self.benchmarks)
+        for stage in (*self.stages, *(("listwise",) if WINDOWS in self.peers else ())):
             _check_stage(self, stage)
         self.settings(reasoning=True)
 
@@ -67,6 +71,13 @@ class Plan:
         )  # fmt: skip
 
 
+def _check_names(benchmarks: Sequence[str]) -> None:
+    """Raise `BadInput` where two benchmarks would write the same files."""
+    names = [row.name if (row := lookup(name)) else Path(name).expanduser().resolve().name for name in benchmarks]
+    if repeated := [name for name in names if names.count(name) > 1]:
+        raise BadInput(f"two benchmarks are called {repeated[0]!r} and would write the same files: measure them in two runs, or rename a folder")
+
+
 def _check_stage(plan: Plan, stage: str) -> None:
     """Raise `BadInput` where the model cannot do a stage: before any index is opened."""
     from dear.zoo import resolve
@@ -75,7 +86,7 @@ def _check_stage(plan: Plan, stage: str) -> None:
     if needed is None or plan.engine == "fake":
         return
     if not resolve(plan.model).has(needed):
-        raise BadInput(f"{plan.model!r} does not do the {needed} stage: leave {stage} out of --stages, or choose another --model")
+        raise BadInput(f"{plan.model!r} does not do the {needed} stage: leave {stage} out of --stages (and --peers), or choose another --model")
     if stage == "fast" and plan.model.startswith("openai:"):
         raise BadInput(f"{plan.model!r} gives text only and the fast mode needs logits: leave fast out of --stages")
 
@@ -123,7 +134,7 @@ class Parts:
             info = self.scorer.info if name == REFERENCE else None
             precision, device = (info.precision, info.device) if info else ("fp32", "cpu")
             inner = open_peer(name, embed=lambda texts: self.room("dense").embed(texts), model=self.plan.model, precision=precision, device=device)
-            self._peers[name] = CachedScorer(inner, self.store, self._weights("pointwise") if info else name)
+            self._peers[name] = CachedScorer(inner, self.store, self._weights("pointwise") if info else peer_weights(name))
         return self._peers[name]
 
     def engine(self) -> str:
@@ -148,6 +159,9 @@ def evaluate(plan: Plan, room: Room, *, store: Store | None = None, progress: Pr
     """Measure the plan's benchmarks one after the other. What was answered before is taken from the store."""
     parts = Parts(plan, room, store or Store())
     show = progress or _silent
+    for peer in plan.peers:
+        if peer not in ("bm25", WINDOWS):
+            parts.peer(peer)  # a wrong path or id says so now, not after the stages
     for name in plan.benchmarks:
         opened = open_benchmark(name, plan.want, room, show)
         logger.info("%s: %d queries, %s", name, len(opened), "; ".join(opened.notes))
@@ -169,11 +183,16 @@ def stage_rows(plan: Plan, opened: Opened, parts: Parts, progress: Progress) -> 
         rows.append(_dense(opened, parts, progress, "dense"))
     if "pointwise" in plan.stages:
         rows.append(by_scorer("pointwise", opened, parts.scorer, plan.want.depth, progress))
-    before = rows[-1] if rows and rows[-1].stage == "pointwise" else first_stage(opened)
+    before = _before(rows, opened)
     for stage in ("listwise", "fast"):
         if stage in plan.stages:
             rows.append(by_lister(stage, opened, parts.lister(reasoning=stage == "listwise"), before, plan.reach()["top"], progress))
     return rows
+
+
+def _before(rows: Sequence[Row], opened: Opened) -> Row:
+    """What a listwise stage starts from."""
+    return next((row for row in rows if row.stage == "pointwise"), None) or first_stage(opened)
 
 
 def _dense(opened: Opened, parts: Parts, progress: Progress, name: str) -> Row:
@@ -191,6 +210,9 @@ def _peer_rows(plan: Plan, opened: Opened, parts: Parts, rows: Sequence[Row], pr
         elif name == MINILM:
             same = next((row for row in rows if row.stage == "dense"), None)
             found.append(Row(name, same.ranked if same else _dense(opened, parts, progress, name).ranked, opened.first_stage))
+        elif name == WINDOWS:
+            lister = parts.lister(reasoning="fast" not in plan.stages or "listwise" in plan.stages)
+            found.append(by_reference_windows(opened, lister, _before(rows, opened), plan.reach()["top"], progress))
         else:
             found.append(by_scorer(name, opened, parts.peer(name), plan.want.depth, progress))
     return found

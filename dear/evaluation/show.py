@@ -62,20 +62,23 @@ def command(plan: Plan, benchmark: str) -> str:
         "--data": (str(plan.want.data) if plan.want.data else None, None), "--split": (plan.want.split, "test"), "--depth": (plan.want.depth, 100),
         "--limit": (plan.want.limit, None), "--max-tokens": (plan.max_tokens, 320), "--peers": (",".join(plan.peers), ",".join(PEERS)),
         "--precision": (plan.precision, "auto"), **{f"--{name}": (getattr(plan, name), None) for name in NANO},
+        "--shuffles": (plan.shuffles, 10), "--probes": (plan.probes, 10),
     }  # fmt: skip
     given = [part for name, (value, usual) in options.items() if value != usual for part in (name, str(value))]
+    given += [] if plan.explain else ["--no-explain"]
     return " ".join([parts[0], *map(shlex.quote, [*parts[1:], *given])])
 
 
 def _write(done: list[Result], plan: Plan, out: Path) -> None:
     """The last result's files, and one table over all results so far."""
     result, name = done[-1], done[-1].line["benchmark"]
-    write(result, out, command(plan, name))
+    write(result, out, command(plan, plan.benchmarks[len(done) - 1]))
     try:
         plot(result.line, out / f"{name.replace('/', '-')}.png")
     except MissingDependency as error:
         logger.warning("no plot: %s", error)
     pages = [(out / f"{one.line['benchmark'].replace('/', '-')}.md").read_text(encoding="utf-8") for one in done]
     write_atomic(out / "table.md", "\n".join(pages).rstrip("\n").split("\n"))
-    rows = [(out / f"{one.line['benchmark'].replace('/', '-')}.csv").read_text(encoding="utf-8").splitlines() for one in done]
-    write_atomic(out / "table.csv", [rows[0][0], *(row for part in rows for row in part[1:])])
+    for name, kind in (("table.csv", "csv"), ("paper.csv", "paper.csv")):
+        rows = [(out / f"{one.line['benchmark'].replace('/', '-')}.{kind}").read_text(encoding="utf-8").splitlines() for one in done]
+        write_atomic(out / name, [rows[0][0], *(row for part in rows for row in part[1:])])

@@ -1,5 +1,7 @@
 """Each check on a case worked out by hand."""
 
+import random
+
 import pytest
 
 from dear.evaluation import explanations as ex
@@ -7,6 +9,7 @@ from dear.evaluation.benchmarks import Benchmark
 from dear.evaluation.questions import Opened, Question
 from dear.evaluation.report import Measured
 from dear.evaluation.stages import Ranked, Row
+from dear.explain import kendall_tau, rank_biased_overlap
 from dear.types import Evidence, Passage, Rationale
 
 QUESTION = Question("q", "x", {"a": 2, "b": 0, "c": 1}, tuple(Passage(id_, "text") for id_ in "abcd"))
@@ -61,3 +64,24 @@ def test_agreement_between_stages_over_what_the_listwise_stage_read():
     assert found["pointwise-fast"]["tau"] == pytest.approx(1 / 3, abs=1e-4)
     assert found["bm25-pointwise"] == {"tau": 1.0, "rbo": 1.0}
     assert set(found) == {"bm25-pointwise", "bm25-fast", "pointwise-fast"}
+
+
+def test_tau_is_scipys():
+    stats = pytest.importorskip("scipy.stats")
+    dice = random.Random(7)
+    for n in (2, 3, 10, 41):
+        first = [f"p{i}" for i in range(n)]
+        second = dice.sample(first, n)
+        assert kendall_tau(first, second) == pytest.approx(stats.kendalltau(range(n), [second.index(id_) for id_ in first]).statistic)
+
+
+def test_rbo_by_hand():
+    # agreement at depths 1, 2, 3 is 0, 1, 1: 0.1 (0 + 0.9 + 0.81) + 0.9^3, the last term going on with the agreement of depth 3
+    assert rank_biased_overlap("abc", "bac") == pytest.approx(0.9)
+    # 0, 0, 2/3, 1: 0.1 (0.81 * 2/3 + 0.729) + 0.9^4
+    assert rank_biased_overlap("abcd", "cdab") == pytest.approx(0.783)
+    assert rank_biased_overlap("abc", "abc") == pytest.approx(1)
+
+
+def test_rbo_weighs_the_head():
+    assert rank_biased_overlap("abcdefgh", "bacdefgh") < rank_biased_overlap("abcdefgh", "abcdefhg")

@@ -46,6 +46,20 @@ def test_a_run_is_the_first_stage_where_there_is_one(small, room):
     assert [ids(question) for question in opened] == [["bread-1", "sky-1"], ["sea-1"], []]
 
 
+def test_a_runs_scores_count_before_its_ranks(small, room):
+    (small / "run.trec").write_text("q1 Q0 bread-1 1 2 x\nq1 Q0 sky-2 2 3 x\nq1 Q0 sky-1 3 3 x\n")
+    assert ids(open_benchmark(str(small), Want(), room).questions[0]) == ["sky-2", "sky-1", "bread-1"]
+
+
+def test_queries_that_are_not_measured_are_said(staged, room):
+    with open(staged / "qrels.dl19-passage.txt", "a") as file:
+        file.write("999 0 sky-1 1\n998 0 sky-1 1\n")
+    notes = open_benchmark("dl19", Want(data=staged.parent), room).notes
+    assert "2 judged queries without a text are left out" in notes
+    assert "3 queries where the benchmark has 43" in notes
+    assert "only the first 1 queries" in open_benchmark("dl19", Want(data=staged.parent, limit=1), room).notes
+
+
 def test_a_benchmark_may_hold_longer_passages_than_the_page_takes(small, room):
     long = {"id": "long", "text": "blue sky " * 4000}
     with open(small / "corpus.jsonl", "a") as file:
@@ -122,11 +136,3 @@ def test_long_queries_and_empty_texts_are_made_fit():
     assert len(asked("word " * 200)) <= MAX_QUERY_CHARS
     assert asked(" a\n b ") == "a b"
     assert readable(Passage("p", " ", "Title")).text == "Title"
-
-
-@pytest.mark.network
-@pytest.mark.parametrize("name", ["beir/scifact", "beir/nfcorpus"])
-def test_from_the_network(name, room):
-    opened = open_benchmark(name, Want(limit=5), room)
-    assert len(opened) == 5
-    assert all(len(question.pool) == 100 for question in opened)

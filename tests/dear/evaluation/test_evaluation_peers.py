@@ -1,10 +1,12 @@
 """Peers score as what they stand for does."""
 
+import shutil
+
 import numpy as np
 import pytest
 
 from dear.errors import BadInput, CheckpointError
-from dear.evaluation.peers import CrossEncoderScorer, EmbeddingScorer, ReferenceScorer, open_peer
+from dear.evaluation.peers import MINILM, CrossEncoderScorer, EmbeddingScorer, ReferenceScorer, open_peer, peer_weights
 from dear.evaluation.scoring import CachedScorer
 from dear.evaluation.store import Store
 
@@ -93,6 +95,16 @@ def test_a_cross_encoder_by_path_is_sentence_transformers_own(cross_encoder):
     theirs = CrossEncoder(str(cross_encoder)).predict(pairs, activation_fn=torch.nn.Identity())
     assert found == pytest.approx([float(value) for value in theirs], abs=1e-4)
     assert len({round(value, 4) for value in found}) == len(TEXTS)
+
+
+def test_new_weights_of_a_peer_under_an_old_path_are_another_peer(cross_encoder, tmp_path):
+    copy = shutil.copytree(cross_encoder, tmp_path / "copy")
+    before = peer_weights(str(copy))
+    assert peer_weights(str(copy)) == before != str(copy)
+    file = copy / "model.safetensors"
+    file.write_bytes(file.read_bytes()[:-1] + b"x")
+    assert peer_weights(str(copy)) != before
+    assert (peer_weights(MINILM), peer_weights("owner/name")) == (MINILM, "owner/name")
 
 
 def test_what_is_not_a_cross_encoder_says_so(tmp_path):

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -11,12 +12,13 @@ from pathlib import Path
 import pytest
 from small_benchmarks import QRELS
 
-from dear.engines.fake import FakeScorer
-from dear.errors import BadInput, EngineError
+from dear.engines.fake import FakeScorer, FakeSession
+from dear.errors import BadInput, CheckpointError, EngineError
 from dear.evaluation.opening import Want
 from dear.evaluation.run import Plan, evaluate
 from dear.evaluation.show import command, show
 from dear.runs import read_trec
+from dear.zoo import CHECKPOINTS
 
 ROOT = Path(__file__).parents[3]
 MODEL_STAGES = ("bm25", "pointwise", "listwise", "fast")
@@ -67,28 +69,36 @@ def test_explanations_of_the_scripted_model(small, room):
     assert line_of(small, room, explain=False)["explanations"] == {}
 
 
-def test_a_run_cut_at_any_point_goes_on_to_the_same_end(small, room, monkeypatch, tmp_path):
+def files_of(folder):
+    """The files of a run without the clock's figures and the plot, by name."""
+    found = {path.name: path.read_text(encoding="utf-8") for path in folder.glob("*.trec")}
+    found["values"] = [row[:-1] for row in csv.reader((folder / "small.queries.csv").read_text(encoding="utf-8").splitlines())]
+    return found | {"line": timeless(json.loads((folder / "small.json").read_text(encoding="utf-8")))}
+
+
+@pytest.mark.parametrize(("model", "call", "budget"), [(FakeScorer, "score", 3), (FakeSession, "append", 300)], ids=["scoring", "writing"])
+def test_a_run_cut_at_any_point_goes_on_to_the_same_end(small, room, monkeypatch, tmp_path, model, call, budget):
     monkeypatch.setenv("DEAR_CACHE", str(tmp_path / "whole"))
-    whole = line_of(small, room)
+    list(show(plan(small), room, tmp_path / "out-whole", as_json=True))
     monkeypatch.setenv("DEAR_CACHE", str(tmp_path / "cut"))
-    score, budget, cuts = FakeScorer.score, [0], 0
+    real, left, cuts = getattr(model, call), [0], 0
 
-    def failing(self, query, texts, titles):
-        if budget[0] <= 0:
+    def failing(self, *arguments):
+        if left[0] <= 0:
             raise EngineError("cut")
-        budget[0] -= 1
-        yield from score(self, query, texts, titles)
+        left[0] -= 1
+        return real(self, *arguments)
 
-    monkeypatch.setattr(FakeScorer, "score", failing)
+    monkeypatch.setattr(model, call, failing)
     for _ in range(100):
-        budget[0] = 3  # a warm-up and two calls, then the power goes
+        left[0] = budget  # so many calls (the first of them warms up), then the power goes
         try:
-            resumed = line_of(small, room)
+            list(show(plan(small), room, tmp_path / "out-cut", as_json=True))
             break
         except EngineError:
             cuts += 1
     assert cuts >= 2
-    assert timeless(resumed) == timeless(whole)
+    assert files_of(tmp_path / "out-cut") == files_of(tmp_path / "out-whole")
 
 
 def test_a_repeated_run_is_the_same_to_the_last_second(small, room):
@@ -103,12 +113,14 @@ def test_real_checkpoints_of_both_stages(small, room, tiny_scorer, tiny_causal, 
     model = tmp_path / "student"
     shutil.copytree(tiny_scorer, model / "pointwise")
     shutil.copytree(tiny_causal, model / "listwise")
-    options = {"model": str(model), "engine": "transformers", "peers": ("reference",), "max_tokens": 16, "shuffles": 1}
-    line = line_of(small, room, **options)
+    options = {"model": str(model), "engine": "transformers", "peers": ("reference", "reference-windows"), "max_tokens": 16, "shuffles": 1}
+    line = line_of(small, room, **options, window=7, top=7)
     rows = {row["stage"]: row for row in [*line["rows"], *line["peers"]]}
     assert rows["reference"]["ndcg@10"] == rows["pointwise"]["ndcg@10"]
+    assert rows["reference-windows"]["ndcg@10"] == rows["pointwise"]["ndcg@10"]  # no pool fills a window of seven: it reads none
+    assert rows["reference-windows"]["after"] == "pointwise"
     assert line["explanations"]["windows"] == 3
-    assert timeless(line_of(small, room, **options)) == timeless(line)
+    assert timeless(line_of(small, room, **options, window=7, top=7)) == timeless(line)
 
 
 def test_listwise_without_pointwise_reads_the_first_stage(small, room):
@@ -128,8 +140,12 @@ def test_files(small, room, tmp_path):
     assert {(row["query"], row["stage"]) for row in rows} == {(query, stage) for query in QRELS for stage in MODEL_STAGES}
     table = (out / "table.md").read_text(encoding="utf-8")
     assert "| fake listwise | measured here |" in table
-    assert "python -m dear evaluate" in table
+    assert f"python -m dear evaluate {small} --model fake" in table  # the folder itself, so that the command finds it
     assert (out / "table.csv").read_text(encoding="utf-8").startswith("benchmark,system,from,")
+    with open(out / "paper.csv", encoding="utf-8") as file:
+        rows = {row["system"]: row for row in csv.DictReader(file)}
+    assert set(rows) == {"bm25", "fake pointwise", "fake listwise", "fake fast"}
+    assert all(row["measured here"] and row["command"] and not row["paper"] for row in rows.values())
     assert (out / "small.png").stat().st_size > 5000
 
 
@@ -143,11 +159,17 @@ def test_a_run_file_measures_to_what_the_line_says(small, room, tmp_path):
 
 
 def test_published_figures_stand_beside_the_measured(staged, room, tmp_path):
-    given = Plan(("dl19",), model="fake", stages=("bm25",), want=Want(data=staged.parent), peers=(), explain=False)
-    next(show(given, room, tmp_path, as_json=True))
+    given = Plan(("dl19",), model="fake", stages=("bm25", "listwise"), want=Want(data=staged.parent), peers=(), explain=False)
+    line = json.loads(next(show(given, room, tmp_path, as_json=True)))
     table = (tmp_path / "table.md").read_text(encoding="utf-8")
     assert "| DeAR-L-8B | paper |  |  | 77.91 |" in table
     assert "| bm25 | measured here |" in table
+    assert "| system | measure | paper | measured here | 95% CI | command |" in table
+    bm25, listwise = (f"{row['ndcg@10']:.2f} | {row['ci95'][0]:.1f}–{row['ci95'][1]:.1f} | python -m dear evaluate dl19 " for row in line["rows"])
+    assert f"| BM25 | ndcg@10 | 50.58 | {bm25}" in table
+    assert f"| DeAR-L-8B (here fake listwise) | ndcg@10 | 77.91 | {listwise}" in table
+    assert "| monoT5-3B | ndcg@10 | 71.83 |  |  |  | RankGPT, arXiv 2304.09542 |" in table  # not measured, so there is no command
+    assert "| DeAR-L-8B (timed run) (here fake listwise) | s/query | 11.16 | " in table
 
 
 def test_the_command_in_the_table_is_the_plan():
@@ -155,11 +177,44 @@ def test_the_command_in_the_table_is_the_plan():
     stages = "bm25,dense,pointwise,listwise,fast"
     expected = f"python -m dear evaluate x --model dear-8b --stages {stages} --engine auto --data 'my data' --limit 3 --top 5"
     assert command(given, "x") == expected
+    assert command(Plan(("x",), probes=0, explain=False), "x").endswith("--engine auto --probes 0 --no-explain")
+
+
+AS_IN_THE_PAPER = {"top": 100, "window": 20, "stride": 10}
+LISTS = [name for name, checkpoint in CHECKPOINTS.items() if checkpoint.stage == "listwise"]
+
+
+@pytest.mark.parametrize("model", ["dear-8b", *LISTS, *(f"abdoelsayed/{name}" for name in LISTS), "openai:any@http://host:1/v1"])
+def test_published_models_read_as_in_the_paper(model):
+    found = Plan(("x",), model=model, stages=("listwise",))
+    assert found.reach() == AS_IN_THE_PAPER
+    assert found.want.depth == 100
+    settings = found.settings(reasoning=True)
+    assert (settings.depth, settings.window, settings.stride) == (100, 20, 10)
+
+
+def test_input_is_shuffled_ten_times():
+    import inspect
+
+    import dear.__main__ as command_line
+
+    assert Plan(("x",)).shuffles == inspect.signature(command_line.evaluate).parameters["shuffles"].default == 10
+
+
+def test_what_would_fail_late_fails_first(small, room):
+    asked = []
+    with pytest.raises(CheckpointError, match="cannot be opened as a CrossEncoder"):
+        next(evaluate(plan(small, peers=("/no/such/folder",)), room, progress=lambda items, what, total: asked.append(what) or items))
+    assert asked == []
+    with pytest.raises(BadInput, match="two benchmarks are called 'small'"):
+        Plan((str(small), "elsewhere/small"))
+    with pytest.raises(BadInput, match="does not do the listwise stage"):
+        Plan(("x",), model="dear-3b", stages=("pointwise",), peers=("reference-windows",))
 
 
 def test_how_far_the_listwise_stage_goes():
     assert Plan(("x",)).reach() == {"top": 10, "window": 10, "stride": 5}
-    assert Plan(("x",), model="dear-8b").reach() == {"top": 100, "window": 20, "stride": 10}
+    assert Plan(("x",), model="dear-8b").reach() == AS_IN_THE_PAPER
     assert Plan(("x",), model="dear-8b", top=30).reach()["top"] == 30
     with pytest.raises(BadInput, match="stride 9 exceeds window 4"):
         Plan(("x",), window=4, stride=9)
@@ -175,7 +230,7 @@ def test_the_command_line_prints_one_line_a_benchmark(small, staged):
     result = dear("evaluate", small, "dl19", "--data", staged.parent, *options)
     assert result.returncode == 0, result.stderr
     assert [json.loads(line)["benchmark"] for line in result.stdout.splitlines()] == ["small", "dl19"]
-    assert "query/s" in result.stderr or "s/query" in result.stderr
+    assert re.search(r"fast: .*\d+/\d+ \[\d\d:\d\d<(\d\d:\d\d|\?)", result.stderr)  # done, of how many, and the time left
 
 
 def test_the_command_line_says_what_is_wrong(small):
