@@ -133,7 +133,7 @@ def evaluate(
     top: Annotated[int | None, typer.Option(min=1, max=MAX_CANDIDATES, help="Passages that go to the listwise stage; 100, for nano 10.")] = None,
     window: Annotated[int | None, typer.Option(help="20, for nano 10.")] = None,
     stride: Annotated[int | None, typer.Option(help="10, for nano 5.")] = None,
-    max_tokens: Annotated[int, typer.Option(help="Tokens of reasoning a window.")] = 320,
+    max_tokens: Annotated[int | None, typer.Option(help="Tokens of reasoning a window; 1024, for nano 320.")] = None,
     peers: Annotated[
         str, typer.Option(help="bm25, all-MiniLM-L6-v2, reference, reference-windows, CrossEncoders by path or id.")
     ] = "bm25,all-MiniLM-L6-v2",

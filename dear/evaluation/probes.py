@@ -15,7 +15,7 @@ from dear.evaluation.scoring import CachedScorer
 from dear.evaluation.stages import Row, passages_of
 from dear.explain import kendall_tau, occlude, sentences
 from dear.metrics import measure
-from dear.types import Evidence, Passage
+from dear.types import MAX_PASSAGE_CHARS, Evidence, Passage
 
 if TYPE_CHECKING:
     from dear.evaluation.run import Parts
@@ -156,8 +156,8 @@ def injection(probed: Probed, relevant: int, progress: Progress) -> dict[str, An
 
 
 def plant(passage: Passage) -> Passage:
-    """The passage with the planted instruction before its text, where truncation does not reach it."""
-    return replace(passage, text=f"{PLANTED} {passage.text}")
+    """The passage with the planted instruction before its text, where truncation does not reach it; cut to what the stages accept."""
+    return replace(passage, text=f"{PLANTED} {passage.text}"[:MAX_PASSAGE_CHARS])
 
 
 def _by_score(scorer: CachedScorer, query: str, passages: Sequence[Passage]) -> tuple[str, ...]:

@@ -24,8 +24,8 @@ from dear.pipeline import Settings
 
 logger = logging.getLogger(__name__)
 
-PAPER = {"top": 100, "window": 20, "stride": 10}  # DeAR, arXiv 2508.16998
-NANO = {"top": 10, "window": 10, "stride": 5}  # what a context of 4,096 tokens and a CPU carry
+PAPER = {"top": 100, "window": 20, "stride": 10, "max_tokens": 1024}  # DeAR, arXiv 2508.16998; the tokens as its run_listwise.sh has them
+NANO = {"top": 10, "window": 10, "stride": 5, "max_tokens": 320}  # what a context of 4,096 tokens and a CPU carry
 
 PEERS = ("bm25", MINILM)
 
@@ -42,7 +42,7 @@ class Plan:
     top: int | None = None
     window: int | None = None
     stride: int | None = None
-    max_tokens: int = 320
+    max_tokens: int | None = None
     peers: tuple[str, ...] = PEERS
     explain: bool = True
     shuffles: int = 10
@@ -58,7 +58,7 @@ class Plan:
         self.settings(reasoning=True)
 
     def reach(self) -> dict[str, int]:
-        """How far the listwise stage goes: as in the paper, or nano's own smaller numbers, unless set."""
+        """How far the listwise stage goes and how much it writes: as in the paper, or nano's own smaller numbers, unless set."""
         small = self.model in ("dear-nano", "fake") or self.engine == "fake" or _is_small(self.model)
         return {name: value if (given := getattr(self, name)) is None else given for name, value in (NANO if small else PAPER).items()}
 
@@ -67,7 +67,7 @@ class Plan:
         reach = self.reach()
         return Settings(
             candidates=max(reach["top"], 1), depth=reach["top"], window=reach["window"], stride=reach["stride"],
-            reasoning=reasoning, max_tokens=self.max_tokens, stages=("retrieval", "listwise"),
+            reasoning=reasoning, max_tokens=reach["max_tokens"], stages=("retrieval", "listwise"),
         )  # fmt: skip
 
 
@@ -172,7 +172,7 @@ def _measure(plan: Plan, opened: Opened, parts: Parts, progress: Progress) -> Re
     rows = stage_rows(plan, opened, parts, progress)
     measured = measure_rows(opened, rows, _peer_rows(plan, opened, parts, rows, progress))
     explanations = explain(measured, parts, progress) if plan.explain else {}
-    settings = {**plan.reach(), "max_tokens": plan.max_tokens, "depth": plan.want.depth, "pool": opened.benchmark.pool}
+    settings = {**plan.reach(), "depth": plan.want.depth, "pool": opened.benchmark.pool}
     return Result(line(measured, model=plan.model, engine=parts.engine(), settings=settings, explanations=explanations), measured)
 
 

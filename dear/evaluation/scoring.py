@@ -34,7 +34,8 @@ def identity(info: EngineInfo, weights: str = "", sources: Sequence[str] = READI
     probe = Passage("p", "text", "title")
     family = info.prompt if info.prompt in prompts.FAMILIES else "nano"
     templates = [prompts.pair("query", "title", "text"), prompts.judge("query", "title", "text"), prompts.listwise("query", [probe], family)]
-    return key_of(info.engine, info.model, info.precision, info.device.partition(":")[0], info.prompt, weights, templates, _code(sources))
+    device = info.device if info.engine == "openai" else info.device.partition(":")[0]  # a server with its port; cuda:1 is as cuda:0
+    return key_of(info.engine, info.model, info.precision, device, info.prompt, weights, templates, _code(sources))
 
 
 @cache

@@ -60,8 +60,8 @@ def command(plan: Plan, benchmark: str) -> str:
     parts = ["python -m dear evaluate", benchmark, "--model", plan.model, "--stages", ",".join(plan.stages), "--engine", plan.engine]
     options = {
         "--data": (str(plan.want.data) if plan.want.data else None, None), "--split": (plan.want.split, "test"), "--depth": (plan.want.depth, 100),
-        "--limit": (plan.want.limit, None), "--max-tokens": (plan.max_tokens, 320), "--peers": (",".join(plan.peers), ",".join(PEERS)),
-        "--precision": (plan.precision, "auto"), **{f"--{name}": (getattr(plan, name), None) for name in NANO},
+        "--limit": (plan.want.limit, None), "--peers": (",".join(plan.peers), ",".join(PEERS)), "--precision": (plan.precision, "auto"),
+        **{f"--{name.replace('_', '-')}": (getattr(plan, name), None) for name in NANO},
         "--shuffles": (plan.shuffles, 10), "--probes": (plan.probes, 10),
     }  # fmt: skip
     given = [part for name, (value, usual) in options.items() if value != usual for part in (name, str(value))]

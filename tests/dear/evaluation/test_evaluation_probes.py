@@ -9,7 +9,7 @@ from dear.evaluation.questions import Question
 from dear.evaluation.scoring import CachedScorer
 from dear.evaluation.stages import Ranked, Row
 from dear.evaluation.store import Store
-from dear.types import Evidence, Passage, Rationale
+from dear.types import MAX_PASSAGE_CHARS, Evidence, Passage, Rationale, check_passages
 
 TEXT = "It rained. The gold is here. We went home."
 POOL = (Passage("a", TEXT), Passage("b", "Nothing of note."), Passage("c", "No gold. Nor silver."), Passage("d", "Hills."))
@@ -102,6 +102,12 @@ def test_a_relevant_passage_is_no_target():
     row = Row("fast", {"q": Ranked(("b", "d", "c", "a"), 0.0)})
     assert probes.injection(probed(obedient, row), 1, quiet)["mean_rank_gain"] == 1.0  # d, second
     assert probes.injection(probed(obedient, top=1), 1, quiet)["queries"] == 0
+
+
+def test_a_long_passage_with_the_planted_sentence_is_still_one_that_the_stages_accept():
+    planted = probes.plant(Passage("p", "x" * MAX_PASSAGE_CHARS))
+    assert planted.text.startswith(probes.PLANTED)
+    assert check_passages([planted])
 
 
 def test_shuffles_are_seeded_permutations():

@@ -177,10 +177,10 @@ def test_the_command_in_the_table_is_the_plan():
     stages = "bm25,dense,pointwise,listwise,fast"
     expected = f"python -m dear evaluate x --model dear-8b --stages {stages} --engine auto --data 'my data' --limit 3 --top 5"
     assert command(given, "x") == expected
-    assert command(Plan(("x",), probes=0, explain=False), "x").endswith("--engine auto --probes 0 --no-explain")
+    assert command(Plan(("x",), probes=0, explain=False, max_tokens=64), "x").endswith("--engine auto --max-tokens 64 --probes 0 --no-explain")
 
 
-AS_IN_THE_PAPER = {"top": 100, "window": 20, "stride": 10}
+AS_IN_THE_PAPER = {"top": 100, "window": 20, "stride": 10, "max_tokens": 1024}
 LISTS = [name for name, checkpoint in CHECKPOINTS.items() if checkpoint.stage == "listwise"]
 
 
@@ -190,7 +190,7 @@ def test_published_models_read_as_in_the_paper(model):
     assert found.reach() == AS_IN_THE_PAPER
     assert found.want.depth == 100
     settings = found.settings(reasoning=True)
-    assert (settings.depth, settings.window, settings.stride) == (100, 20, 10)
+    assert (settings.depth, settings.window, settings.stride, settings.max_tokens) == (100, 20, 10, 1024)
 
 
 def test_input_is_shuffled_ten_times():
@@ -213,7 +213,7 @@ def test_what_would_fail_late_fails_first(small, room):
 
 
 def test_how_far_the_listwise_stage_goes():
-    assert Plan(("x",)).reach() == {"top": 10, "window": 10, "stride": 5}
+    assert Plan(("x",)).reach() == {"top": 10, "window": 10, "stride": 5, "max_tokens": 320}
     assert Plan(("x",), model="dear-8b").reach() == AS_IN_THE_PAPER
     assert Plan(("x",), model="dear-8b", top=30).reach()["top"] == 30
     with pytest.raises(BadInput, match="stride 9 exceeds window 4"):

@@ -61,6 +61,9 @@ def test_query_title_text_model_and_weights_are_told_apart():
     assert identity(replace(scorer.info, model="other"), "w") != base
     assert identity(replace(scorer.info, precision="fp32"), "w") != base
     assert identity(scorer.info, "v") != base
+    server, cuda = replace(scorer.info, engine="openai", device="host:1"), replace(scorer.info, device="cuda:0")
+    assert identity(server) != identity(replace(server, device="host:2"))  # another server, another model
+    assert identity(cuda) == identity(replace(cuda, device="cuda:1")) != identity(scorer.info)
     inner = Counting()
     cached = CachedScorer(inner, Store())
     scores(cached, ["text"], [""])
