@@ -1,4 +1,4 @@
-"""A small benchmark: passages, queries (q4 is not judged) and grades, and how to write them as files."""
+"""A small benchmark: passages, queries (q4 is not judged) and grades, and how to write them as files; and what two runs over it must agree in."""
 
 from __future__ import annotations
 
@@ -17,6 +17,14 @@ PASSAGES = {
 }
 QUERIES = {"q1": "why is the sky blue", "q2": "how deep is the sea", "q3": "what makes bread rise", "q4": "who wrote this"}
 QRELS = {"q1": {"sky-1": 3, "sky-2": 0}, "q2": {"sea-1": 2, "sea-2": 1}, "q3": {"bread-1": 2, "bread-2": 0}}
+TIMES = ("seconds_per_query", "seconds_total", "times_slower")
+
+
+def timeless(value):
+    """The figures without the clock's."""
+    if isinstance(value, dict):
+        return {name: timeless(item) for name, item in value.items() if name not in TIMES}
+    return [timeless(item) for item in value] if isinstance(value, list) else value
 
 
 def write_rows(path: Path, rows) -> None:

@@ -1,5 +1,6 @@
 """Peers score as what they stand for does."""
 
+import json
 import shutil
 
 import numpy as np
@@ -7,7 +8,9 @@ import pytest
 
 from dear.errors import BadInput, CheckpointError
 from dear.evaluation.peers import MINILM, CrossEncoderScorer, EmbeddingScorer, ReferenceScorer, open_peer, peer_weights
+from dear.evaluation.run import Plan
 from dear.evaluation.scoring import CachedScorer
+from dear.evaluation.show import show
 from dear.evaluation.store import Store
 
 QUERY = "why is the sky blue"
@@ -95,6 +98,17 @@ def test_a_cross_encoder_by_path_is_sentence_transformers_own(cross_encoder):
     theirs = CrossEncoder(str(cross_encoder)).predict(pairs, activation_fn=torch.nn.Identity())
     assert found == pytest.approx([float(value) for value in theirs], abs=1e-4)
     assert len({round(value, 4) for value in found}) == len(TEXTS)
+
+
+def test_a_cross_encoder_stands_in_the_table(cross_encoder, small, room, tmp_path):
+    plan = Plan((str(small),), model="fake", stages=("bm25", "pointwise"), peers=("bm25", str(cross_encoder)), explain=False)
+    line = json.loads(next(show(plan, room, tmp_path / "out", as_json=True)))
+    first, peer = line["peers"]
+    assert (first["stage"], first["same_as"], peer["stage"], peer["same_as"]) == ("bm25", "bm25", str(cross_encoder), "")
+    assert peer["seconds_per_query"] > 0
+    assert {(c["a"], c["b"]) for c in line["comparisons"]} >= {("bm25", "pointwise"), (str(cross_encoder), "pointwise")}
+    assert f"| {cross_encoder} | measured here | " in (tmp_path / "out" / "table.md").read_text(encoding="utf-8")
+    assert len(list((tmp_path / "out").glob("*.trec"))) == 3
 
 
 def test_new_weights_of_a_peer_under_an_old_path_are_another_peer(cross_encoder, tmp_path):

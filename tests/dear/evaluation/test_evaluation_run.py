@@ -10,10 +10,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from small_benchmarks import QRELS
+from small_benchmarks import QRELS, timeless
 
-from dear.engines.fake import FakeScorer, FakeSession
-from dear.errors import BadInput, CheckpointError, EngineError
+from dear.errors import BadInput, CheckpointError
 from dear.evaluation.opening import Want
 from dear.evaluation.run import Plan, evaluate
 from dear.evaluation.show import command, show
@@ -23,19 +22,11 @@ from dear.zoo import CHECKPOINTS
 ROOT = Path(__file__).parents[3]
 MODEL_STAGES = ("bm25", "pointwise", "listwise", "fast")
 ROW = {"stage", "ndcg@1", "ndcg@5", "ndcg@10", "mrr@10", "ci95", "seconds_per_query"}
-TIMES = ("seconds_per_query", "seconds_total", "times_slower")
 
 
 def plan(folder, **options):
     given = {"model": "fake", "stages": MODEL_STAGES, "peers": ("bm25",), "shuffles": 2, "max_tokens": 2000}
     return Plan((str(folder),), **{**given, **options})
-
-
-def timeless(value):
-    """The figures without the clock's."""
-    if isinstance(value, dict):
-        return {name: timeless(item) for name, item in value.items() if name not in TIMES}
-    return [timeless(item) for item in value] if isinstance(value, list) else value
 
 
 def line_of(folder, room, **options):
@@ -67,38 +58,6 @@ def test_explanations_of_the_scripted_model(small, room):
     assert set(found["position_bias"]) == {"listwise", "fast"}
     assert found["sufficiency"]["sentences"] > 0
     assert line_of(small, room, explain=False)["explanations"] == {}
-
-
-def files_of(folder):
-    """The files of a run without the clock's figures and the plot, by name."""
-    found = {path.name: path.read_text(encoding="utf-8") for path in folder.glob("*.trec")}
-    found["values"] = [row[:-1] for row in csv.reader((folder / "small.queries.csv").read_text(encoding="utf-8").splitlines())]
-    return found | {"line": timeless(json.loads((folder / "small.json").read_text(encoding="utf-8")))}
-
-
-@pytest.mark.parametrize(("model", "call", "budget"), [(FakeScorer, "score", 3), (FakeSession, "append", 300)], ids=["scoring", "writing"])
-def test_a_run_cut_at_any_point_goes_on_to_the_same_end(small, room, monkeypatch, tmp_path, model, call, budget):
-    monkeypatch.setenv("DEAR_CACHE", str(tmp_path / "whole"))
-    list(show(plan(small), room, tmp_path / "out-whole", as_json=True))
-    monkeypatch.setenv("DEAR_CACHE", str(tmp_path / "cut"))
-    real, left, cuts = getattr(model, call), [0], 0
-
-    def failing(self, *arguments):
-        if left[0] <= 0:
-            raise EngineError("cut")
-        left[0] -= 1
-        return real(self, *arguments)
-
-    monkeypatch.setattr(model, call, failing)
-    for _ in range(100):
-        left[0] = budget  # so many calls (the first of them warms up), then the power goes
-        try:
-            list(show(plan(small), room, tmp_path / "out-cut", as_json=True))
-            break
-        except EngineError:
-            cuts += 1
-    assert cuts >= 2
-    assert files_of(tmp_path / "out-cut") == files_of(tmp_path / "out-whole")
 
 
 def test_a_repeated_run_is_the_same_to_the_last_second(small, room):

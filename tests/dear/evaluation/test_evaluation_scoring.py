@@ -48,6 +48,18 @@ def test_a_second_run_asks_nothing_and_tells_the_same_scores_and_seconds():
     assert first.seconds >= 0.01
 
 
+def test_another_template_or_other_code_is_another_answer(monkeypatch):
+    info = FakeScorer().info
+    before = identity(info)
+    with monkeypatch.context() as patch:
+        patch.setattr("dear.prompts.pair", lambda query, title, text: ("another", "template"))
+        assert identity(info) != before
+    with monkeypatch.context() as patch:
+        patch.setattr("dear.evaluation.scoring._code", lambda sources: ["changed"])
+        assert identity(info) != before
+    assert identity(info) == before
+
+
 def test_only_what_is_missing_is_asked():
     scores(CachedScorer(FakeScorer(), Store()), TEXTS[:2], TITLES[:2])
     inner = Counting()
@@ -58,8 +70,8 @@ def test_only_what_is_missing_is_asked():
 def test_query_title_text_model_and_weights_are_told_apart():
     scorer = FakeScorer()
     base = identity(scorer.info, "w")
-    assert identity(replace(scorer.info, model="other"), "w") != base
-    assert identity(replace(scorer.info, precision="fp32"), "w") != base
+    for other in ({"model": "other"}, {"precision": "fp32"}, {"engine": "onnx"}, {"prompt": "rankllama"}, {"device": "cuda"}):
+        assert identity(replace(scorer.info, **other), "w") != base
     assert identity(scorer.info, "v") != base
     server, cuda = replace(scorer.info, engine="openai", device="host:1"), replace(scorer.info, device="cuda:0")
     assert identity(server) != identity(replace(server, device="host:2"))  # another server, another model
