@@ -189,6 +189,13 @@ def test_no_file_of_the_server_is_given_away(address, path):
     assert get(f"{address}/gradio_api/file={path}")[0] in (403, 404)
 
 
+@pytest.mark.parametrize("path", ["monitoring", "monitoring/summary", "gradio_api/runs", "login/huggingface"])
+def test_nobody_is_watched_and_nobody_logs_in(address, path):
+    """What Gradio could count of visitors, keep of their runs, or ask of their accounts is not there."""
+    status, _, text = get(f"{address}/{path}")
+    assert status in (403, 404), text[:200]
+
+
 @pytest.mark.parametrize("host", ["a'><script>", 'x" onload="y', "a b", "${1}", "", "a" * 999])
 def test_the_address_shown_is_an_address(host):
     assert api_panel.address("http", host) == api_panel.FALLBACK

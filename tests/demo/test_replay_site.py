@@ -65,3 +65,20 @@ def test_it_opens_in_a_browser(chrome, site, width, scheme):
     assert tab.locator("#query").inner_text() == recordings()[0].query
     context.close()
     assert wrong == []
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
+def test_axe_finds_nothing(chrome, site, width, scheme):
+    """In the index, in a replay at its beginning and at its end; but that the player is a group beside the page's landmarks, which axe calls moderate."""
+    pytest.importorskip("axe_playwright_python", reason="axe is not installed: pip install -r requirements-dev.txt")
+    from test_accessible import violations
+
+    context = chrome.new_context(viewport={"width": width, "height": 844}, color_scheme=scheme, reduced_motion="reduce", bypass_csp=True)
+    tab = context.new_page()
+    for address in ("index.html", f"{recordings()[0].name}.html", f"{recordings()[0].name}.html#end"):
+        tab.goto("about:blank")  # from one place of a page to another it would not be read again
+        tab.goto(f"{site.as_uri()}/{address}")
+        tab.wait_for_selector(".run, .rail li")
+        assert [found for found in violations(tab) if not found.startswith("region (moderate): #player")] == [], address
+    context.close()
