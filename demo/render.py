@@ -11,9 +11,10 @@ from dataclasses import dataclass, fields
 
 from dear.types import STAGES
 from demo import reasoning
+from demo.answering import nothing_answers
 from demo.cards import cards
 from demo.handlers import STAGE_NAMES, View, agreement
-from demo.markup import esc, join, plural, seconds
+from demo.markup import esc, join, number, plural, seconds
 from demo.slopegraph import slopegraph
 from demo.working import working
 
@@ -203,14 +204,26 @@ def _detail(view: View, stage: str) -> str:
 
 
 def notes(view: View) -> str:
-    """Failures and notices, plainly; failures first."""
+    """Failures and notices, plainly; failures first, and last where the scores say that nothing answers the query."""
     failures = join(
         f'<li class="failure" role="alert"><b>{esc(_named(f.stage))} failed.</b> <bdi>{esc(f.error)}</bdi>{_kept(view, f.stage)}</li>'
         for f in view.failures
     )
     wait = f'<li class="wait"><span class="spinner" aria-hidden="true"></span>{esc(view.waiting)}</li>' if view.waiting else ""
     said = join(f"<li><bdi>{esc(n.message)}</bdi></li>" for n in view.notices)
-    return f'<ul class="notes">{failures}{wait}{said}</ul>' if failures or wait or said else ""
+    lines = failures + wait + said + _unanswered(view)
+    return f'<ul class="notes">{lines}</ul>' if lines else ""
+
+
+def _unanswered(view: View) -> str:
+    """That no passage scores as an answer, once all are scored; nothing where one does, or where no level was measured for the model."""
+    found = nothing_answers(view.config.get("pointwise", ""), view.scores) if view.stages["pointwise"] == "done" else None
+    if found is None:
+        return ""
+    best, level = found
+    usual = f"with an answer among the passages it was {number(level.score)} or more in {level.answered} measured queries"
+    words = f"<b>No passage here scores as an answer.</b> The best has {number(best)}; {usual}. The list shows what comes nearest."
+    return f'<li class="unanswered">{words}</li>'
 
 
 def _named(stage: str) -> str:
