@@ -216,6 +216,7 @@ def test_deadline_ends_a_run(resources, monkeypatch):
     view = list(session.explain(resources, ASKED, session.Ticket("1")))[-1]
     assert view.phase == "stopped"
     assert "longer than" in view.notices[-1].message
+    assert view.hits, "the best ranking so far stays"
     assert resources.model_lock.acquire(timeout=2)
 
 
