@@ -39,10 +39,11 @@ def embedded_base(*, download: bool | None = None) -> Path:
     folder = cache_dir() / "base" / f"smollm2-135m-instruct-{SHA256[:12]}"
     if is_intact(folder, _KEY):
         return folder
-    return build_once(folder, lambda work: _convert(_source(download), work), key=_KEY)
+    return build_once(folder, lambda work: _convert(embedded_file(download=download), work), key=_KEY)
 
 
-def _source(download: bool | None) -> Path:
+def embedded_file(*, download: bool | None = None) -> Path:
+    """The GGUF file itself, verified; found and failing as `embedded_base` does."""
     path = _wheel()
     if path is None:
         allowed = os.environ.get("DEAR_DOWNLOAD") == "1" if download is None else download

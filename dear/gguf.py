@@ -39,6 +39,24 @@ _BLOCK_NAMES = {
 
 
 @dataclass(frozen=True, slots=True)
+class Blocks:
+    """A matrix as the file stores it, in blocks of 32 along its rows: weight = scale * code + least.
+
+    `codes` (rows, blocks, 32) uint8, `scale` and `least` (rows, blocks) float32; codes of 4 bits run from 0 to 15. A file's 8-bit
+    codes are signed; here they start at 0 too, so that `least` is -128 * scale.
+    """
+
+    codes: np.ndarray
+    scale: np.ndarray
+    least: np.ndarray
+    bits: int
+
+    def rows(self, order: np.ndarray) -> Blocks:
+        """The same with its rows in this order."""
+        return Blocks(self.codes[order], self.scale[order], self.least[order], self.bits)
+
+
+@dataclass(frozen=True, slots=True)
 class _Tensor:
     name: str
     shape: tuple[int, ...]  # rows first
@@ -60,13 +78,30 @@ class GGUF:
 
     def tensors(self) -> Iterator[tuple[str, np.ndarray]]:
         """Yield (name, float32 array), dequantised, attention heads in transformers' order."""
-        heads = {"attn_q": self.metadata["llama.attention.head_count"], "attn_k": self.metadata["llama.attention.head_count_kv"]}
         for tensor in self._tensors:
-            values = self._values(tensor)
-            stem = tensor.name.removesuffix(".weight").rpartition(".")[2]
-            if stem in heads:
-                values = _interleave_back(values, heads[stem])
-            yield _name(tensor.name), values
+            values, heads = self._values(tensor), self._heads(tensor)
+            yield _name(tensor.name), _interleave_back(values, heads) if heads else values
+
+    def blocks(self) -> Iterator[tuple[str, Blocks]]:
+        """Yield (name, the matrix as it is stored) for the quantised ones, attention heads in transformers' order."""
+        for tensor in self._tensors:
+            raw = self._raw(tensor)
+            if raw.dtype not in (_Q4_1, _Q8_0):
+                continue
+            raw = raw.reshape(tensor.shape[0], -1)
+            scale = raw["scale"].astype(np.float32)
+            if raw.dtype == _Q4_1:
+                found = Blocks(_codes(raw), scale, raw["least"].astype(np.float32), 4)
+            else:
+                found = Blocks((raw["values"].astype(np.int16) + 128).astype(np.uint8), scale, -128 * scale, 8)
+            heads = self._heads(tensor)
+            yield _name(tensor.name), found.rows(_interleave_back(np.arange(len(scale))[:, None], heads)[:, 0]) if heads else found
+
+    def _heads(self, tensor: _Tensor) -> int:
+        """The number of heads whose rotary order is to be undone; 0 for all but the query's and the key's matrix."""
+        counts = {"attn_q": "llama.attention.head_count", "attn_k": "llama.attention.head_count_kv"}
+        key = counts.get(tensor.name.removesuffix(".weight").rpartition(".")[2])
+        return self.metadata[key] if key else 0
 
     def _header(self) -> tuple[dict[str, Any], list[_Tensor]]:
         if self._data[:4] != b"GGUF":
@@ -112,7 +147,7 @@ class GGUF:
             items.append(item)
         return items, at
 
-    def _values(self, tensor: _Tensor) -> np.ndarray:
+    def _raw(self, tensor: _Tensor) -> np.ndarray:
         stored = _STORED.get(tensor.kind)
         if stored is None:
             raise CheckpointError(f"{self.path}: tensor {tensor.name} has GGUF type {tensor.kind}, known are {sorted(_STORED)}: use the pinned file")
@@ -120,15 +155,22 @@ class GGUF:
         count = size if stored.names is None else size // BLOCK
         if tensor.offset + count * stored.itemsize > len(self._data):
             raise CheckpointError(f"{self.path} ends inside tensor {tensor.name}: the file is truncated, install the base model again")
-        raw = np.frombuffer(self._data, stored, count, tensor.offset)
-        if stored is _Q4_1:
-            low_high = np.concatenate([raw["nibbles"] & 15, raw["nibbles"] >> 4], axis=1)
-            values = low_high.astype(np.float32) * raw["scale"].astype(np.float32)[:, None] + raw["least"].astype(np.float32)[:, None]
-        elif stored is _Q8_0:
+        return np.frombuffer(self._data, stored, count, tensor.offset)
+
+    def _values(self, tensor: _Tensor) -> np.ndarray:
+        raw = self._raw(tensor)
+        if raw.dtype == _Q4_1:
+            values = _codes(raw).astype(np.float32) * raw["scale"].astype(np.float32)[:, None] + raw["least"].astype(np.float32)[:, None]
+        elif raw.dtype == _Q8_0:
             values = raw["values"].astype(np.float32) * raw["scale"].astype(np.float32)[:, None]
         else:
             values = raw.astype(np.float32)
         return values.reshape(tensor.shape)
+
+
+def _codes(raw: np.ndarray) -> np.ndarray:
+    """The 4-bit codes of Q4_1 blocks, (..., 32): the low halves of the 16 bytes first, then the high ones."""
+    return np.concatenate([raw["nibbles"] & 15, raw["nibbles"] >> 4], axis=-1)
 
 
 def _interleave_back(weight: np.ndarray, heads: int) -> np.ndarray:

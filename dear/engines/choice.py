@@ -3,10 +3,10 @@
 Measured on this project's machines (2 cores, the 135M base). Scoring: bf16 is about 3 times faster than fp32 where the CPU has
 AVX-512 bf16 or AMX, and 5 times slower where it has not; torch's dynamic int8 is as fast as bf16 and wrong (hidden states off
 by 44%); ONNX Runtime, which cannot batch pairs of unlike lengths, is no faster than fp32. Writing: ONNX Runtime is several times
-faster than torch in any precision. Its int4 weights cost a model this small much of its accuracy (KL to fp32 0.42 a token, the
-same first choice in 55% of places), int8 next to nothing (0.006, 94%) at 60 to 85% of int4's speed. With the trained adapter int4
-ranks as well (within a point of nDCG@10), but its reasons are poorer: fewer quotes, never why a passage was left behind. So small
-models write in int8 and large ones in int4.
+faster than torch in any precision. Where the base comes in 4 bits of its own, int4 keeps them, with the adapter beside them
+(`dear.engines.fourbit`): KL to fp32 0.0015 a token on the listwise answers, the same first choice in 97% of places. Other small
+models lose much of their accuracy when they are quantised to int4 (the embedded one, merged and quantised again: 0.19 and 82%) and next
+to nothing in int8 (0.0018, 97%). So those write in int8, and large ones in int4.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 from dear import zoo
 from dear.engines import Scorer, TextGenerator, TokenGenerator
+from dear.engines.fourbit import keeps_own_bits
 from dear.errors import BadInput
 
 if TYPE_CHECKING:
@@ -83,11 +84,19 @@ def _cpu_bf16() -> bool:
 
 
 def choose(
-    stage: str, *, engine: str = "auto", precision: str = "auto", device: str = "auto", parameters: int | None = None, here: Machine | None = None
+    stage: str,
+    *,
+    engine: str = "auto",
+    precision: str = "auto",
+    device: str = "auto",
+    parameters: int | None = None,
+    own_bits: bool = False,
+    here: Machine | None = None,
 ) -> Choice:
     """The engine, precision and device for a stage; pure once `here` is given.
 
-    `parameters` is the model's size where it is known. Raises `BadInput` on an unknown or impossible wish.
+    `parameters` is the model's size where it is known; `own_bits`: its base comes in 4 bits, which int4 keeps as they are.
+    Raises `BadInput` on an unknown or impossible wish.
     """
     if stage not in STAGES:
         raise BadInput(f"unknown stage {stage!r}: use one of {', '.join(STAGES)}")
@@ -102,7 +111,7 @@ def choose(
     if device.startswith("cuda"):
         choice = _on_cuda(stage, engine, device, here)
     else:
-        choice = _on_cpu(stage, engine, precision, parameters, here)
+        choice = _on_cpu(stage, engine, precision, parameters, own_bits, here)
     if precision == "auto":
         return choice
     if precision not in PRECISIONS[choice.engine]:
@@ -132,7 +141,7 @@ def _on_cuda(stage: str, engine: str, device: str, here: Machine) -> Choice:
     return Choice("transformers", "bf16", device, f"{gpu}: bf16, since bitsandbytes is not installed")
 
 
-def _on_cpu(stage: str, engine: str, precision: str, parameters: int | None, here: Machine) -> Choice:
+def _on_cpu(stage: str, engine: str, precision: str, parameters: int | None, own_bits: bool, here: Machine) -> Choice:
     fast = "bf16" if here.cpu_bf16 else "fp32"
     why = "this CPU multiplies in bf16, about 3 times faster than fp32" if here.cpu_bf16 else "no bf16 instructions on this CPU, fp32 is faster"
     large = parameters is not None and parameters >= SMALL
@@ -144,8 +153,12 @@ def _on_cpu(stage: str, engine: str, precision: str, parameters: int | None, her
     if engine == "onnx" or (here.onnx and not wants_torch):
         if not here.onnx:
             raise BadInput("engine onnx was asked for and is not installed: pip install onnxruntime-genai onnx-ir onnx")
-        small = "no GPU: ONNX Runtime writes fastest on CPU; 8 bits, since 4 bits make a small model’s reasons poorer"
-        return Choice("onnx", "int4", "cpu", "no GPU: ONNX Runtime writes fastest on CPU") if large else Choice("onnx", "int8", "cpu", small)
+        why = "no GPU: ONNX Runtime writes fastest on CPU"
+        if own_bits:
+            return Choice("onnx", "int4", "cpu", f"{why}; the base’s own 4 bits, the adapter beside them")
+        if large:
+            return Choice("onnx", "int4", "cpu", why)
+        return Choice("onnx", "int8", "cpu", f"{why}; 8 bits, since quantising to 4 makes a small model’s reasons poorer")
     return Choice("transformers", fast, "cpu", f"no GPU, torch on CPU: {why}")
 
 
@@ -189,7 +202,8 @@ def open_generator(
     if engine == "openai":
         raise BadInput(f"engine openai needs a server, {model!r} names none: write the model as openai:MODEL@http://host:port/v1")
     checkpoint = _checkpoint(model, "listwise")
-    choice = choose("listwise", engine=engine, precision=precision, device=device, parameters=checkpoint.parameters)
+    own_bits = keeps_own_bits(checkpoint)
+    choice = choose("listwise", engine=engine, precision=precision, device=device, parameters=checkpoint.parameters, own_bits=own_bits)
     logger.info("listwise: %s %s on %s (%s)", choice.engine, choice.precision, choice.device, choice.reason)
     if choice.engine == "onnx":
         from dear.engines.onnx import OnnxGenerator

@@ -7,25 +7,47 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import sys
 from pathlib import Path
 
 from dear import zoo
+from dear.embedded import embedded_base, embedded_file
+from dear.engines import fourbit
 from dear.weights import fetch
 
 SCRATCH = "scratch"  # a folder inside the output's, removed by whoever called
 
 
 def main(argv: list[str]) -> None:
-    """Merge where there is an adapter or a cut in depth, then become the builder: what merging took in memory is given back first."""
+    """Write the graph: of the base file's own 4 bits where that can be, else of the merged weights, by the builder's quantisation."""
     what, folder, precision = json.loads(argv[0]), Path(argv[1]), argv[2]
     path = what.pop("path")
     checkpoint = zoo.Checkpoint(stage="listwise", path=Path(path) if path else None, **what)
+    if precision == "int4" and fourbit.keeps_own_bits(checkpoint):
+        _own_bits(checkpoint, folder)
+        return
     source = fetch(checkpoint.source)
     if (source / "adapter_config.json").is_file() or checkpoint.layers is not None:
         source = _merge(checkpoint, folder / SCRATCH / "merged")
+    command = _builder(source, folder, precision)
+    os.execv(command[0], command)  # the builder takes this process's place: what merging took in memory is given back first
+
+
+def _own_bits(checkpoint: zoo.Checkpoint, folder: Path) -> None:
+    from dear.gguf import GGUF
+
+    built = subprocess.run(_builder(embedded_base(), folder, "int4"), check=False)
+    if built.returncode != 0:
+        raise SystemExit(built.returncode)
+    source = Path(checkpoint.source)
+    adapter = {} if checkpoint.source == zoo.EMBEDDED else fourbit.read_adapter(source)
+    fourbit.rewrite(folder, dict(GGUF(embedded_file()).blocks()), adapter)
+
+
+def _builder(source: Path, folder: Path, precision: str) -> list[str]:
     command = [sys.executable, "-m", "onnxruntime_genai.models.builder", "-i", str(source), "-o", str(folder), "-p", precision, "-e", "cpu"]
-    os.execv(sys.executable, [*command, "-c", str(folder / SCRATCH / "cache")])
+    return [*command, "-c", str(folder / SCRATCH / "cache")]
 
 
 def _merge(checkpoint: zoo.Checkpoint, folder: Path) -> Path:

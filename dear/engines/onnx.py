@@ -26,6 +26,7 @@ from dear.embedded import SHA256 as EMBEDDED_SHA256
 from dear.engines import EngineInfo, Message
 from dear.engines.chat import encode_plain, eos_ids, render_chat
 from dear.engines.export import SCRATCH
+from dear.engines.fourbit import LAYOUT, keeps_own_bits
 from dear.engines.session import LazySession
 from dear.errors import EngineError, require
 from dear.loading import base_folder, load_tokenizer
@@ -55,6 +56,8 @@ def export(checkpoint: zoo.Checkpoint, *, precision: str = "int8") -> Path:
         "precision": precision,
         "builder": version("onnxruntime-genai"),
     }
+    if precision == "int4" and keeps_own_bits(checkpoint):
+        key["layout"] = LAYOUT
     name = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
     return build_once(cache_dir() / "onnx" / f"{precision}-{name}", lambda work: _export(checkpoint, precision, work), key=key)
 

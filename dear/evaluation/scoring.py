@@ -26,7 +26,10 @@ from dear.types import Passage
 
 # Sources whose change may change an answer; a kept one is then not used. A new comment costs a run, a stale answer costs the truth.
 READING = ("pairs.py", "prompts.py", "engines/transformers.py")
-WRITING = ("prompts.py", "decoding.py", "quoting.py", "listwise.py", "parse.py", "explain.py", "windows.py")
+WRITING = (
+    *("prompts.py", "decoding.py", "quoting.py", "listwise.py", "parse.py", "explain.py", "windows.py"),
+    *("engines/chat.py", "engines/session.py", "engines/onnx.py", "engines/fourbit.py"),
+)
 
 
 def identity(info: EngineInfo, weights: str = "", sources: Sequence[str] = READING) -> str:

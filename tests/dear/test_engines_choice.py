@@ -34,6 +34,14 @@ def test_auto(here, stage, parameters, expected):
     assert choice.reason
 
 
+def test_a_base_in_four_bits_of_its_own_keeps_them():
+    choice = choose("listwise", here=OLD_CPU, parameters=1, own_bits=True)
+    assert (choice.engine, choice.precision) == ("onnx", "int4")
+    assert "own 4 bits" in choice.reason
+    assert choose("listwise", here=OLD_CPU, parameters=1, own_bits=True, precision="int8").precision == "int8"
+    assert choose("listwise", here=GPU, own_bits=True).precision == "nf4"
+
+
 def test_wishes():
     assert choose("listwise", engine="transformers", here=NEW_CPU).precision == "bf16"
     assert choose("listwise", precision="fp32", here=NEW_CPU).engine == "transformers"

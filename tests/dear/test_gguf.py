@@ -55,6 +55,17 @@ def test_metadata_and_every_kind_of_tensor(written):
         assert np.array_equal(found[names[name]], values), name
 
 
+def test_blocks_are_the_matrices_as_they_are_stored(written):
+    path, expected = written
+    found = dict(GGUF(path).blocks())
+    assert {name: blocks.bits for name, blocks in found.items()} == {"model.embed_tokens.weight": 8, "model.layers.0.mlp.up_proj.weight": 4}
+    for name, stored in (("token_embd.weight", "model.embed_tokens.weight"), ("blk.0.ffn_up.weight", "model.layers.0.mlp.up_proj.weight")):
+        blocks = found[stored]
+        assert blocks.codes.shape == (6, 2, 32)
+        values = blocks.codes * blocks.scale[..., None] + blocks.least[..., None]
+        np.testing.assert_allclose(values.reshape(6, 64), expected[name], atol=1e-6)
+
+
 @pytest.mark.parametrize("keep", [3, 40, 0.5, 0.95])
 def test_a_damaged_file_is_an_error_with_its_name(written, tmp_path, keep):
     data = written[0].read_bytes()
