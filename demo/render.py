@@ -87,7 +87,7 @@ def header(chips: Sequence[tuple[str, str]]) -> str:
 
 
 def chip(label: str, stage: str = "") -> str:
-    """What is running, e.g. 'dear-nano · int8 · CPU · zero-shot'; zero-shot stands out. With a stage, a dot in its hue."""
+    """What is running, e.g. 'dear-nano · int4 · CPU · zero-shot'; zero-shot stands out. With a stage, a dot in its hue."""
     dot = f'<span class="hue {esc(stage)}" aria-hidden="true"></span><span class="sr">{esc(stage)}: </span>' if stage in STAGES else ""
     name, *rest = [part.strip() for part in label.split("·")]
     tail = join(f'<span class="{"zero" if part == "zero-shot" else "bit"}">{esc(part)}</span>' for part in rest)
