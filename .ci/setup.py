@@ -28,6 +28,7 @@ REMEDIES = [
             "ConnectionError",
             "Name or service not known",
             "Connection refused",
+            "Network is unreachable",
             "timed out",
         ),
         "the package index cannot be reached: check the network or set PIP_INDEX_URL / HTTPS_PROXY, then run the same command again (what is installed is kept)",
@@ -35,6 +36,10 @@ REMEDIES = [
     (
         ("No matching distribution", "Could not find a version"),
         "a package has no build for this Python or platform: use Python 3.11 on Linux x86-64, macOS or Windows",
+    ),
+    (
+        ("ResolutionImpossible",),
+        "the index has none of the versions in constraints.txt, or cannot be reached: check the network and PIP_INDEX_URL, then run the same command again",
     ),
     (("Permission denied", "Errno 13"), "a file cannot be written: run in a folder you own"),
 ]
