@@ -1,5 +1,6 @@
 """What README shows is run as it stands there."""
 
+import json
 import re
 import shlex
 import subprocess
@@ -56,3 +57,28 @@ def test_the_library_example_runs():
     rows = result.stdout.strip().splitlines()
     assert [row.split()[0] for row in rows] == ["1", "2"]
     assert all("pointwise" in row and "listwise" in row for row in rows)
+
+
+def test_every_figure_of_the_tables_is_what_the_command_printed():
+    """Each number of README's result tables, as far as it is rounded there, is in the lines that `evaluate --json` gave."""
+    printed = set()
+
+    def collect(value):
+        if isinstance(value, dict):
+            for inner in value.values():
+                collect(inner)
+        elif isinstance(value, list):
+            for inner in value:
+                collect(inner)
+        elif isinstance(value, int | float):
+            printed.update(f"{abs(value):.{digits}f}" for digits in (1, 2, 3, 4))
+
+    kept = (ROOT / "docs" / "results" / "nano.jsonl").read_text(encoding="utf-8").splitlines()
+    assert [json.loads(line)["benchmark"] for line in kept] == ["teaching", "dl-sub", "noveleval"]
+    for line in kept:
+        collect(json.loads(line))
+    section = README.split("## What it reaches")[1].split("\n## ")[0]
+    cells = [cell for row in section.splitlines() if row.startswith("| ") for cell in row.split("|")[2:]]
+    figures = re.findall(r"\d+\.\d+", " ".join(cells))
+    assert len(figures) > 60
+    assert [figure for figure in figures if figure not in printed] == []
