@@ -64,8 +64,7 @@ class Citations:
             return []
         text = self._texts[int(named[1]) - 1]
         places = _places(text, body) if body else [match.start() for match in re.finditer(r"\S+", text)]
-        goes_on = dict.fromkeys(text[at + len(body) :][:AHEAD] for at in places)
-        found = [ahead for ahead in goes_on if ahead and _begins_in(text, body + ahead[0])]
+        found = list(dict.fromkeys(text[at + len(body) :][:AHEAD] for at in places if _goes_on(text[at:], len(body))))
         return [*found, '"'] if _ends_in(text, body) else found
 
     def _line(self, line: str, cited: set[int], *, ended: bool) -> bool:
@@ -90,11 +89,25 @@ class Citations:
 
 
 def _begins_in(text: str, body: str) -> bool:
-    """Whether `body` starts at a word of `text`, goes on as it does, is short enough, and leaves room for the words a quote needs."""
-    words = len(body.split())
-    if words > MAX_QUOTE_WORDS:
-        return False
-    return any(len(text[at:].split()) >= MIN_QUOTE_WORDS for at in _places(text, body))
+    """Whether `body` starts at a word of `text`, goes on as it does, and can still become a quote there: long enough, short enough."""
+    return any(_can_end(text[at:], len(body)) for at in _places(text, body))
+
+
+def _goes_on(rest: str, length: int) -> bool:
+    """Whether there is more of `rest` after its first `length` characters, and a quote may take it."""
+    ahead = re.match(r"\s*\S", rest[length:])
+    return ahead is not None and _can_end(rest, length + ahead.end())
+
+
+def _can_end(rest: str, length: int) -> bool:
+    """Whether a quote of the first `length` characters of `rest`, with the word they stop in or before, is within the limits of words."""
+    begun = rest[:length]
+    if not begun or begun[-1].isspace():
+        ahead = re.match(r"\s*\S", rest[length:])
+        if ahead is None:
+            return False
+        begun = rest[: length + ahead.end()]
+    return len(rest.split()) >= MIN_QUOTE_WORDS and len(begun.split()) <= MAX_QUOTE_WORDS
 
 
 def _ends_in(text: str, body: str) -> bool:

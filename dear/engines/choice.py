@@ -153,12 +153,12 @@ def _on_cpu(stage: str, engine: str, precision: str, parameters: int | None, own
     if engine == "onnx" or (here.onnx and not wants_torch):
         if not here.onnx:
             raise BadInput("engine onnx was asked for and is not installed: pip install onnxruntime-genai onnx-ir onnx")
-        why = "no GPU: ONNX Runtime writes fastest on CPU"
+        fastest = "no GPU: ONNX Runtime writes fastest on CPU"
         if own_bits:
-            return Choice("onnx", "int4", "cpu", f"{why}; the base’s own 4 bits, the adapter beside them")
+            return Choice("onnx", "int4", "cpu", f"{fastest}; the base’s own 4 bits, the adapter beside them")
         if large:
-            return Choice("onnx", "int4", "cpu", why)
-        return Choice("onnx", "int8", "cpu", f"{why}; 8 bits, since quantising to 4 makes a small model’s reasons poorer")
+            return Choice("onnx", "int4", "cpu", fastest)
+        return Choice("onnx", "int8", "cpu", f"{fastest}; 8 bits, since quantising to 4 makes a small model’s reasons poorer")
     return Choice("transformers", fast, "cpu", f"no GPU, torch on CPU: {why}")
 
 

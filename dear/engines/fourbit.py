@@ -31,7 +31,8 @@ _ROOMS = {"attn": "self_attn", "mlp": "mlp"}
 _PACKED = {"qkv_proj": ("q_proj", "k_proj", "v_proj")}
 _HEAD, _EMBEDDING = "/lm_head/MatMul", "/model/embed_tokens/"
 _PLAIN = {"bias": "none", "use_dora": False, "use_rslora": False, "fan_in_fan_out": False}  # what an adapter must be to stand beside its base
-_EMPTY = ("alpha_pattern", "rank_pattern", "modules_to_save", "layers_to_transform")
+_EMPTY = ("alpha_pattern", "rank_pattern", "modules_to_save", "layers_to_transform", "target_parameters", "lora_bias")
+_TARGETS = {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"}
 
 Adapter = Mapping[str, tuple[np.ndarray, np.ndarray]]
 
@@ -48,7 +49,8 @@ def keeps_own_bits(checkpoint: zoo.Checkpoint) -> bool:
     embedded = checkpoint.base == zoo.EMBEDDED or zoo.read_card(folder).get("base_sha256") == EMBEDDED_SHA256
     config = zoo.read_json(folder / "adapter_config.json")
     plain = all(config.get(key, value) == value for key, value in _PLAIN.items()) and not any(config.get(key) for key in _EMPTY)
-    return embedded and plain
+    targets = config.get("target_modules")
+    return embedded and plain and isinstance(targets, list) and set(targets) <= _TARGETS
 
 
 def read_adapter(folder: Path) -> Adapter:

@@ -1,5 +1,6 @@
 """The base file's own 4 bits: taken apart without loss, the adapter beside them, and the graph the same model as in full precision."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -82,9 +83,10 @@ def test_whose_bits_are_kept(tmp_path):
     assert not fourbit.keeps_own_bits(other)
     assert not fourbit.keeps_own_bits(zoo.resolve(str(base)).listwise)
     assert fourbit.keeps_own_bits(replace(other, base=zoo.EMBEDDED))
-    config = adapter / "adapter_config.json"
-    config.write_text(config.read_text(encoding="utf-8").replace('"use_dora": false', '"use_dora": true'), encoding="utf-8")
-    assert not fourbit.keeps_own_bits(replace(other, base=zoo.EMBEDDED))
+    config = zoo.read_json(adapter / "adapter_config.json")
+    for change in ({"use_dora": True}, {"rank_pattern": {"q_proj": 4}}, {"target_modules": ["q_proj", "lm_head"]}, {"target_modules": "all-linear"}):
+        (adapter / "adapter_config.json").write_text(json.dumps(config | change), encoding="utf-8")
+        assert not fourbit.keeps_own_bits(replace(other, base=zoo.EMBEDDED)), change
 
 
 def test_an_adapter_is_read_with_its_scale(tmp_path):

@@ -162,3 +162,24 @@ def test_a_quote_goes_on_however_unlikely_its_words_are():
     typist = FarOff('[1] meets 1: "The  best film of all" - It won.\nRanking:')
     text = "".join(stream_text(typist, typist, max_tokens=200, stop="\nRanking:", guide=Citations([passage])))
     assert find_quote(text.split('"')[1], passage)
+
+
+@pytest.mark.parametrize("kind", [Typist, Bytes])
+def test_a_quote_that_reaches_its_limit_ends_in_the_passage(kind):
+    """The passage has more words than a quote may, and the model would go on into words of its own; there is no way out but the mark."""
+    passage = " ".join(f"word{i}" for i in range(40)) + "."
+    typist = kind(f'[1] meets 1: "{passage[:-1]} and then some" - Says so.\nRanking:')
+    text = "".join(stream_text(typist, typist, max_tokens=900, stop="\nRanking:", guide=Citations([passage])))
+    quote = text.split('"')[1]
+    assert find_quote(quote, passage)
+    assert len(quote.split()) == MAX_QUOTE_WORDS
+
+
+@pytest.mark.parametrize("kind", [Typist, Bytes])
+def test_a_start_too_near_the_end_of_the_passage_is_not_taken(kind):
+    """`a` stands twice; where the model would go on, two words are left, and a quote needs three."""
+    passage = "a genus of trees with soft wood. The wood of a spruce."
+    assert Citations([passage]).following('[1] meets 1: "a') == [" genus of trees with soft wood. The wood "]
+    typist = kind('[1] meets 1: "a spruce is a tree" - Says so.\nRanking:')
+    text = "".join(stream_text(typist, typist, max_tokens=200, stop="\nRanking:", guide=Citations([passage])))
+    assert find_quote(text.split('"')[1], passage)
