@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import statistics
-import threading
 import time
 from collections import Counter
 from typing import Any
 
-from bench.serving import QUERY, Run, Server, run, served, together
+from bench.serving import QUERY, Server, crowd, served, together
 
 
 def load(rounds: int, *, clients: int = 20, model: str = "fake") -> dict[str, Any]:
@@ -18,7 +17,7 @@ def load(rounds: int, *, clients: int = 20, model: str = "fake") -> dict[str, An
         alone = [server.retrieve() for _ in range(10)]
         memory, beside, runs = [server.memory()], [], []
         for _ in range(rounds):
-            waits, done = _crowd(server, many)
+            waits, done = crowd(server, many)
             beside += waits
             runs += done
             memory.append(server.memory())
@@ -33,18 +32,6 @@ def load(rounds: int, *, clients: int = 20, model: str = "fake") -> dict[str, An
         {"model free after a cancelled run, worst of 3": f"{max(freed):.2f} s"},
     ]
     return {"what": f"{clients} clients at once, {rounds} rounds, model {model}", "rows": rows}
-
-
-def _crowd(server: Server, many: list[Any]) -> tuple[list[float], list[Run]]:
-    """Seconds of each retrieval while all of them run, and their runs."""
-    results: list[Run] = []
-    crowd = threading.Thread(target=lambda: results.extend(together(run, many)))
-    crowd.start()
-    waits = []
-    while crowd.is_alive():
-        waits.append(server.retrieve())
-        time.sleep(0.1)
-    return waits, results
 
 
 def _freed(server: Server) -> float:

@@ -109,6 +109,18 @@ def together(work: Callable[[Any], Any], clients: list[Any]) -> list[Any]:
     return results
 
 
+def crowd(server: Server, many: list[Any]) -> tuple[list[float], list[Run]]:
+    """Seconds of each retrieval while all of them run, and their runs."""
+    results: list[Run] = []
+    working = threading.Thread(target=lambda: results.extend(together(run, many)))
+    working.start()
+    waits = []
+    while working.is_alive():
+        waits.append(server.retrieve())
+        time.sleep(0.1)
+    return waits, results
+
+
 def said(call: Callable[[], Any]) -> str:
     """What the server says against a call; nothing when it answers."""
     from gradio_client.exceptions import AppError

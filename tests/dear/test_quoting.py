@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from dear.decoding import stream_text
 from dear.explain import find_quote
-from dear.quoting import MAX_QUOTE_WORDS, Citations, quotable
+from dear.quoting import AHEAD, MAX_QUOTE_WORDS, Citations, quotable
 
 TEXTS = ["Short waves scatter most, so the sky is blue.", 'He said "no" twice; see [4].', "Tiny.", " ".join(f"word{i}" for i in range(60))]
 
@@ -179,7 +179,7 @@ def test_a_quote_that_reaches_its_limit_ends_in_the_passage(kind):
 def test_a_start_too_near_the_end_of_the_passage_is_not_taken(kind):
     """`a` stands twice; where the model would go on, two words are left, and a quote needs three."""
     passage = "a genus of trees with soft wood. The wood of a spruce."
-    assert Citations([passage]).following('[1] meets 1: "a') == [" genus of trees with soft wood. The wood "]
+    assert Citations([passage]).following('[1] meets 1: "a') == [" genus of trees with soft wood. The wood of a spruce."[:AHEAD]]
     typist = kind('[1] meets 1: "a spruce is a tree" - Says so.\nRanking:')
     text = "".join(stream_text(typist, typist, max_tokens=200, stop="\nRanking:", guide=Citations([passage])))
     assert find_quote(text.split('"')[1], passage)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import statistics
-import threading
 
 import pytest
 
+from bench.serving import crowd, served, together
 from bench.serving import run as whole_run
-from bench.serving import served, together
 from demo import limits
 
 pytest.importorskip("gradio_client")
@@ -18,18 +17,6 @@ QUICK_S = 1.0  # half of the retrievals beside them; 15 ms where `python -m benc
 LEVEL = 1.1  # memory after the last round against the one before: what grows by a tenth a round never ends
 
 
-def crowd(server, clients) -> tuple[list, list[float]]:
-    """Every client's run, and the seconds that retrieval took meanwhile."""
-    runs: list = []
-    thread = threading.Thread(target=lambda: runs.extend(together(whole_run, clients)))
-    thread.start()
-    waits = []
-    while thread.is_alive():
-        waits.append(server.retrieve())
-        thread.join(0.1)
-    return runs, waits
-
-
 @pytest.mark.slow
 def test_twenty_clients_at_once():
     """Over the teaching corpus, with the fake model at 2 ms a token; the server in its own process."""
@@ -37,7 +24,7 @@ def test_twenty_clients_at_once():
         clients = together(lambda _: server.client(), [None] * CLIENTS)
         memory = []
         for _ in range(ROUNDS):
-            runs, waits = crowd(server, clients)
+            waits, runs = crowd(server, clients)
             memory.append(server.memory())
             whole = [done for done in runs if not done.refused]
             assert len(whole) + sum("Queue is full" in done.refused for done in runs) == CLIENTS, "served, or told why not"
