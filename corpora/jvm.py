@@ -51,7 +51,7 @@ def in_java(function: Function) -> Function:
     """Let `function` use Java objects, alone; a Java exception becomes `IndexFailure`. Keep such functions short."""
 
     @functools.wraps(function)
-    def run(*args: Any, **kwargs: Any) -> Any:
+    def _run(*args: Any, **kwargs: Any) -> Any:
         start()
         if getattr(_thread, "inside", False):
             return function(*args, **kwargs)
@@ -70,7 +70,7 @@ def in_java(function: Function) -> Function:
                 if threading.current_thread() is not threading.main_thread():
                     detach()
 
-    return run  # type: ignore[return-value]
+    return _run  # type: ignore[return-value]
 
 
 @functools.cache

@@ -86,15 +86,15 @@ def _disk() -> Check:
 
 
 def _engine() -> str:
-    from dear.engines.choice import choose
-    from dear.engines.fourbit import keeps_own_bits
+    from dear.engines.choice import choose_for
     from dear.zoo import nano
 
     parts = []
     for stage in ("pointwise", "listwise"):
         checkpoint = nano().checkpoint(stage)
-        own_bits = checkpoint is not None and stage == "listwise" and keeps_own_bits(checkpoint)
-        choice = choose(stage, parameters=checkpoint and checkpoint.parameters, own_bits=own_bits)
+        if checkpoint is None:
+            continue
+        choice = choose_for(checkpoint, stage)
         parts.append(f"{stage}: {choice.engine} {choice.precision} on {choice.device} ({choice.reason})")
     return "; ".join(parts)
 

@@ -162,6 +162,12 @@ def _on_cpu(stage: str, engine: str, precision: str, parameters: int | None, own
     return Choice("transformers", fast, "cpu", f"no GPU, torch on CPU: {why}")
 
 
+def choose_for(checkpoint: Checkpoint, stage: str, *, engine: str = "auto", precision: str = "auto", device: str = "auto") -> Choice:
+    """`choose` for a checkpoint: with its size, and whether its base has 4 bits of its own to keep."""
+    own_bits = stage == "listwise" and keeps_own_bits(checkpoint)
+    return choose(stage, engine=engine, precision=precision, device=device, parameters=checkpoint.parameters, own_bits=own_bits)
+
+
 def open_scorer(model: str = "dear-nano", *, engine: str = "auto", precision: str = "auto", device: str = "auto") -> Scorer:
     """A scorer for stage 1, ready to use.
 
@@ -173,7 +179,7 @@ def open_scorer(model: str = "dear-nano", *, engine: str = "auto", precision: st
         return FakeScorer()
     checkpoint = _checkpoint(model, "pointwise")
     wish = "transformers" if engine == "onnx" else engine  # onnx writes, it does not score
-    choice = choose("pointwise", engine=wish, precision=precision, device=device, parameters=checkpoint.parameters)
+    choice = choose_for(checkpoint, "pointwise", engine=wish, precision=precision, device=device)
     logger.info("pointwise: %s %s on %s (%s)", choice.engine, choice.precision, choice.device, choice.reason)
     if choice.engine != "transformers":
         raise BadInput(f"engine {choice.engine!r} gives no pointwise scores: use transformers for this stage")
@@ -202,8 +208,7 @@ def open_generator(
     if engine == "openai":
         raise BadInput(f"engine openai needs a server, {model!r} names none: write the model as openai:MODEL@http://host:port/v1")
     checkpoint = _checkpoint(model, "listwise")
-    own_bits = keeps_own_bits(checkpoint)
-    choice = choose("listwise", engine=engine, precision=precision, device=device, parameters=checkpoint.parameters, own_bits=own_bits)
+    choice = choose_for(checkpoint, "listwise", engine=engine, precision=precision, device=device)
     logger.info("listwise: %s %s on %s (%s)", choice.engine, choice.precision, choice.device, choice.reason)
     if choice.engine == "onnx":
         from dear.engines.onnx import OnnxGenerator
