@@ -170,7 +170,10 @@ def _is_loss(key: str) -> bool:
 
 
 def summary(history: History) -> dict[str, float]:
-    """First and last of what matters: steps, training loss (first, last), evaluation loss (last, best), seconds."""
+    """First and last of what matters: steps, training loss (first, last), evaluation loss (last, best), seconds since it was last started.
+
+    A run that was cut and went on counts only its last piece, as the trainer does: the whole time is not known here.
+    """
     rows = by_step(history)
     losses = [row["loss"] for row in rows if "loss" in row]
     evals = [row["eval_loss"] for row in rows if "eval_loss" in row]
@@ -180,7 +183,7 @@ def summary(history: History) -> dict[str, float]:
     if evals:
         found |= {"last dev loss": evals[-1], "best dev loss": min(evals)}
     seconds = [row["train_runtime"] for row in rows if "train_runtime" in row]
-    return found | ({"seconds": seconds[-1]} if seconds else {})
+    return found | ({"seconds since the last start": seconds[-1]} if seconds else {})
 
 
 def read_licences(folder: Path) -> dict[str, str]:

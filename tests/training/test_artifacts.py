@@ -128,6 +128,7 @@ def test_report_says_what_was_done(tmp_path, monkeypatch):
     card = (folder / "README.md").read_text()
     assert "CC BY-SA 4.0" in card
     assert "dev: nDCG@10 | 0.8123" in card
+    assert "steps 2, first loss 3, last loss 2, last dev loss 2.5, best dev loss 2.5, seconds since the last start 12" in card
     assert str(tmp_path) not in card.replace("out/nano", "")
     (described,) = json.loads((folder / "data.json").read_text())["files"]
     assert described["rows"] == 2
