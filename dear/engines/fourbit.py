@@ -7,7 +7,9 @@ matrix W of N x K with K / 32 blocks a row, and the adapter's scaled B A beside 
 
     (W + s B A) x  =  kernel(x) + E S x + s B A x  =  kernel(x) + R (P x),    P = [A; S],  R = [s B, E]
 
-where S sums the inputs of each block. P and R stay in float32. The embedding, which is also the output matrix, stays in the file's 8 bits.
+where S sums the inputs of each block. A step on a CPU costs by the number of its nodes, so R goes into the kernel too, as the sum of two
+matrices of 4 bits (the second for what the first leaves over, together within half a percent of a block's largest value), and maps that
+read the same x share P: kernel([x, P x, P x]). P stays in float32. The embedding, which is also the output matrix, stays in the file's 8 bits.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ from dear.embedded import SHA256 as EMBEDDED_SHA256
 from dear.errors import EngineError
 from dear.gguf import BLOCK, Blocks
 
-LAYOUT = "file's own bits, adapter beside, 1"
+LAYOUT = "file's own bits, adapter beside, 2"
 _NODE = re.compile(r"/model/layers\.(\d+)/(attn|mlp)/(\w+)/MatMul")
 _ROOMS = {"attn": "self_attn", "mlp": "mlp"}
 _PACKED = {"qkv_proj": ("q_proj", "k_proj", "v_proj")}
@@ -80,11 +82,15 @@ def rewrite(folder: Path, stored: Mapping[str, Blocks], adapter: Adapter) -> Non
 
     model = onnx.load(str(folder / "model.onnx"))
     graph = _Graph(model)
+    readers: dict[str, list[Any]] = {}
+    for node in graph.nodes:
+        if node.op_type == "MatMulNBits" and _NODE.match(node.name):
+            readers.setdefault(node.input[0], []).append(node)
     nodes: list[Any] = []
     for node in graph.nodes:
-        name = re.match(_NODE, node.name)
-        if node.op_type == "MatMulNBits" and name:
-            nodes += _linear(graph, node, _matrices(name), stored, adapter)
+        if node.op_type == "MatMulNBits" and _NODE.match(node.name):
+            if node.input[0] in readers:  # else it came with the first that reads the same
+                nodes += _group(graph, readers.pop(node.input[0]), stored, adapter)
             continue
         if node.op_type in ("MatMulNBits", "GatherBlockQuantized"):
             _tied(graph, node, stored["model.embed_tokens.weight"])
@@ -98,7 +104,7 @@ def rewrite(folder: Path, stored: Mapping[str, Blocks], adapter: Adapter) -> Non
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """Blocks as the kernel takes them, and the rest that it cannot hold: codes and zero points packed in bytes, scales, E (rows, blocks)."""
+    """Blocks as the kernel takes them, and the rest that it cannot hold: codes (rows, blocks, 32), scales, zero points and E (rows, blocks)."""
 
     codes: np.ndarray
     scale: np.ndarray
@@ -112,61 +118,101 @@ def split(blocks: Blocks) -> Split:
     >>> one = Blocks(np.array([[[0, 15] * 16]], np.uint8), np.array([[0.5]], np.float32), np.array([[-3.7]], np.float32), 4)
     >>> apart = split(one)
     >>> int(apart.zeros[0, 0]), round(float(apart.rest[0, 0]), 3), apart.codes.shape
-    (7, -0.2, (1, 1, 16))
+    (7, -0.2, (1, 1, 32))
     """
     scale = np.where(blocks.scale == 0, 1, blocks.scale)
     zeros = np.clip(np.round(-blocks.least / scale), 0, 15).astype(np.uint8)
-    padded = np.pad(zeros, ((0, 0), (0, zeros.shape[1] % 2)))
-    return Split(
-        codes=blocks.codes[:, :, 0::2] | (blocks.codes[:, :, 1::2] << 4),
-        scale=blocks.scale,
-        zeros=padded[:, 0::2] | (padded[:, 1::2] << 4),
-        rest=blocks.least + blocks.scale * zeros,
-    )
+    return Split(blocks.codes, blocks.scale, zeros, rest=blocks.least + blocks.scale * zeros)
 
 
-def _matrices(name: re.Match[str]) -> list[str]:
-    layer, room, kind = name.groups()
+def _matrices(node: Any) -> list[str]:
+    layer, room, kind = _NODE.findall(node.name)[0]
     return [f"model.layers.{layer}.{_ROOMS[room]}.{part}.weight" for part in _PACKED.get(kind, (kind,))]
 
 
-def _linear(graph: _Graph, node: Any, names: Sequence[str], stored: Mapping[str, Blocks], adapter: Adapter) -> list[Any]:
-    """One linear map (or several side by side): the kernel's node with the file's codes, and R (P x) added to what it gives."""
+def _group(graph: _Graph, nodes: Sequence[Any], stored: Mapping[str, Blocks], adapter: Adapter) -> list[Any]:
+    """The linear maps that read one vector: the vector made longer by P x once, then each kernel's node with its codes and R's."""
     from onnx import helper
 
-    parts = [split(stored[name]) for name in names]
-    codes, scale, zeros, rest = (np.concatenate([getattr(part, field) for part in parts]) for field in ("codes", "scale", "zeros", "rest"))
-    graph.check(node.input[1], codes)
-    for place, values in zip(node.input[1:3], (codes, scale), strict=False):
-        graph.set(place, values)
-    graph.set(f"{node.name}/zeros", zeros)
-    del node.input[3:]
-    node.input.append(f"{node.name}/zeros")
-    down, up = _beside(names, [len(part.codes) for part in parts], rest, adapter)
-    graph.set(f"{node.name}/P", down)
-    graph.set(f"{node.name}/R", up)
-    given, result = node.input[0], node.output[0]
-    node.output[0] = f"{result}/kernel"
-    return [
-        node,
-        helper.make_node("MatMul", [given, f"{node.name}/P"], [f"{result}/low"], name=f"{node.name}/low"),
-        helper.make_node("MatMul", [f"{result}/low", f"{node.name}/R"], [f"{result}/beside"], name=f"{node.name}/beside"),
-        helper.make_node("Add", [f"{result}/kernel", f"{result}/beside"], [result], name=f"{node.name}/sum"),
+    given = nodes[0].input[0]
+    names = [_matrices(node) for node in nodes]
+    down, places = _down([name for some in names for name in some], stored, adapter)
+    low, longer = f"{given}/low", f"{given}/longer"
+    graph.set(f"{given}/P", down)
+    made = [
+        helper.make_node("MatMul", [given, f"{given}/P"], [low], name=f"{given}/low"),
+        helper.make_node("Concat", [given, low, low], [longer], name=f"{given}/longer", axis=-1),
     ]
+    for node, some in zip(nodes, names, strict=True):
+        parts = [split(stored[name]) for name in some]
+        codes, scale, zeros, rest = (np.concatenate([getattr(part, field) for part in parts]) for field in ("codes", "scale", "zeros", "rest"))
+        graph.check(node.input[1], pack(codes))
+        rows = [len(part.codes) for part in parts]
+        coarse, fine = in_two(_up(some, rows, rest, adapter, places, down.shape[1]))
+        graph.set(node.input[1], pack(np.concatenate([codes, coarse.codes, fine.codes], axis=1)))
+        graph.set(node.input[2], np.concatenate([scale, coarse.scale, fine.scale], axis=1))
+        zeros = np.concatenate([zeros, coarse.zeros, fine.zeros], axis=1)
+        graph.set(f"{node.name}/zeros", pack(np.pad(zeros, ((0, 0), (0, zeros.shape[1] % 2)))))
+        node.input[:] = [longer, *node.input[1:3], f"{node.name}/zeros"]
+        next(attribute for attribute in node.attribute if attribute.name == "K").i += 2 * down.shape[1]
+        made.append(node)
+    return made
 
 
-def _beside(names: Sequence[str], rows: Sequence[int], rest: np.ndarray, adapter: Adapter) -> tuple[np.ndarray, np.ndarray]:
-    """P (K, r) and R (r, N), transposed as the graph multiplies from the left."""
-    down, up, at = [np.repeat(np.eye(rest.shape[1], dtype=np.float32), BLOCK, axis=0)], [rest.T], 0
+def _down(names: Sequence[str], stored: Mapping[str, Blocks], adapter: Adapter) -> tuple[np.ndarray, dict[str, int]]:
+    """P (K, w), transposed as the graph multiplies from the left: every A, then S, each filled up to whole blocks; and where each A begins."""
+    places: dict[str, int] = {}
+    parts, at = [], 0
+    for name in names:
+        if name in adapter:
+            places[name], at = at, at + len(adapter[name][0])
+            parts.append(adapter[name][0].T)
+    blocks = stored[names[0]].scale.shape[1]
+    sums = np.repeat(np.eye(blocks, dtype=np.float32), BLOCK, axis=0)
+    parts += [np.zeros((len(sums), -at % BLOCK), np.float32), sums, np.zeros((len(sums), -blocks % BLOCK), np.float32)]
+    return np.concatenate(parts, axis=1), places
+
+
+def _up(names: Sequence[str], rows: Sequence[int], rest: np.ndarray, adapter: Adapter, places: Mapping[str, int], width: int) -> np.ndarray:
+    """R (N, w): s B in its A's places for the rows of its matrix, E in the places of S."""
+    wide = np.zeros((len(rest), width), np.float32)
+    first = width - rest.shape[1] - (-rest.shape[1] % BLOCK)
+    wide[:, first : first + rest.shape[1]] = rest
+    at = 0
     for name, count in zip(names, rows, strict=True):
         if name in adapter:
-            a, b = adapter[name]
-            wide = np.zeros((len(a), len(rest)), np.float32)
-            wide[:, at : at + count] = b.T
-            down.append(a.T)
-            up.append(wide)
+            b = adapter[name][1]
+            wide[at : at + count, places[name] : places[name] + b.shape[1]] = b
         at += count
-    return np.concatenate(down, axis=1), np.concatenate(up)
+    return wide
+
+
+def in_two(values: np.ndarray) -> tuple[Split, Split]:
+    """A matrix (rows, columns; columns in whole blocks) as the sum of two of 4 bits a value, the second for what the first leaves over.
+
+    >>> coarse, fine = in_two(np.linspace(-1, 1, 32, dtype=np.float32)[None])
+    >>> values = sum((part.codes - 8.0) * part.scale[:, :, None] for part in (coarse, fine))
+    >>> bool(np.abs(values.reshape(1, 32) - np.linspace(-1, 1, 32)).max() < 0.006)
+    True
+    """
+    left = values.reshape(len(values), -1, BLOCK)
+    made = []
+    for _ in range(2):
+        scale = np.abs(left).max(axis=2) / 7
+        codes = np.round(left / np.where(scale == 0, 1, scale)[:, :, None])
+        left = left - codes * scale[:, :, None]
+        zeros = np.full(scale.shape, 8, np.uint8)
+        made.append(Split((codes + 8).astype(np.uint8), scale.astype(np.float32), zeros, np.zeros_like(scale)))
+    return made[0], made[1]
+
+
+def pack(codes: np.ndarray) -> np.ndarray:
+    """4-bit values two a byte, the first in the lower half.
+
+    >>> pack(np.array([1, 2, 3, 4], np.uint8)).tolist()
+    [33, 67]
+    """
+    return codes[..., 0::2] | (codes[..., 1::2] << 4)
 
 
 def _tied(graph: _Graph, node: Any, blocks: Blocks) -> None:

@@ -91,6 +91,19 @@ def _export(checkpoint: zoo.Checkpoint, precision: str, work: Path) -> None:
         raise EngineError(f"the onnx graph of {checkpoint.name} could not be built ({last}): choose engine transformers, or make setup again")
 
 
+def _config(og: Any, folder: Path) -> Any:
+    """The graph's settings with a thread a core: left to itself the runtime takes one fewer than a small machine has, and half the speed.
+
+    Cores are those this process may use (affinity and a container's quota included); a second thread on the same core would not help.
+    """
+    import joblib
+
+    config = og.Config(str(folder))
+    threads = joblib.cpu_count(only_physical_cores=True)
+    config.overlay(json.dumps({"model": {"decoder": {"session_options": {"intra_op_num_threads": threads}}}}))
+    return config
+
+
 class OnnxGenerator:
     """A `TokenGenerator` on ONNX Runtime GenAI; the tokenizer is the base's own, so ids are the same as with transformers."""
 
@@ -99,7 +112,7 @@ class OnnxGenerator:
         og: Any = require("onnxruntime_genai", extra=INSTALL)
         self._tokenizer = load_tokenizer(folder, family=checkpoint.family)
         try:
-            self._model = og.Model(str(folder))
+            self._model = og.Model(_config(og, folder))
         except Exception as error:  # the runtime raises its own kinds, RuntimeError among them
             raise EngineError(f"the onnx graph in {folder} cannot be opened ({error}): delete the folder and run again") from error
         self.context = checkpoint.context

@@ -31,11 +31,9 @@ def weights(stored):
     return (stored.codes * stored.scale[..., None] + stored.least[..., None]).reshape(len(stored.codes), -1)
 
 
-def kernel_weights(apart, count):
-    """What the kernel multiplies by: scale * (code - zero point), from the packed bytes."""
-    codes = np.stack([apart.codes & 15, apart.codes >> 4], axis=-1).reshape(len(apart.codes), count, BLOCK)
-    zeros = np.stack([apart.zeros & 15, apart.zeros >> 4], axis=-1).reshape(len(apart.zeros), -1)[:, :count]
-    return apart.scale[..., None] * (codes.astype(np.float32) - zeros[..., None])
+def kernel_weights(apart):
+    """What the kernel multiplies by: scale * (code - zero point)."""
+    return apart.scale[..., None] * (apart.codes.astype(np.float32) - apart.zeros[..., None])
 
 
 @settings(max_examples=30, deadline=None)
@@ -43,7 +41,7 @@ def kernel_weights(apart, count):
 def test_nothing_is_lost_when_blocks_are_taken_apart(seed, rows, count, offset):
     stored = blocks(seed, rows, count, offset=offset)
     apart = fourbit.split(stored)
-    back = (kernel_weights(apart, count) + apart.rest[..., None]).reshape(rows, -1)
+    back = (kernel_weights(apart) + apart.rest[..., None]).reshape(rows, -1)
     np.testing.assert_allclose(back, weights(stored), atol=1e-5)
     if offset <= 0.5:  # zero is within reach of the codes: what is left is at most half a step
         assert np.all(np.abs(apart.rest) <= 0.5 * stored.scale + 1e-6)
@@ -54,21 +52,51 @@ def test_a_block_of_equal_weights():
     stored = Blocks(np.zeros((1, 1, BLOCK), np.uint8), np.zeros((1, 1), np.float32), np.full((1, 1), 0.3, np.float32), 4)
     apart = fourbit.split(stored)
     assert apart.rest[0, 0] == np.float32(0.3)
-    assert not kernel_weights(apart, 1).any()
+    assert not kernel_weights(apart).any()
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 10_000), count=st.integers(1, 3), size=st.floats(0, 100))
+def test_two_matrices_of_four_bits_hold_a_hundredth(seed, count, size):
+    values = (np.random.default_rng(seed).normal(size=(3, count * BLOCK)) * size).astype(np.float32)
+    values[0] = 0
+    coarse, fine = fourbit.in_two(values)
+    for part in (coarse, fine):
+        assert part.codes.max() <= 15
+        assert np.all(part.zeros == 8)
+    left = np.abs(sum(kernel_weights(part) for part in (coarse, fine)) - values.reshape(3, count, BLOCK)).max(axis=2)
+    assert np.all(left <= np.abs(values).reshape(3, count, BLOCK).max(axis=2) / 150 + 1e-6)
+
+
+def test_packing_is_two_codes_a_byte_the_first_below():
+    codes = np.random.default_rng(0).integers(0, 16, (3, 2, BLOCK), dtype=np.uint8)
+    packed = fourbit.pack(codes)
+    assert packed.shape == (3, 2, BLOCK // 2)
+    assert np.array_equal(np.stack([packed & 15, packed >> 4], axis=-1).reshape(codes.shape), codes)
 
 
 def test_kernel_and_what_stands_beside_it_make_base_and_adapter():
-    """Two matrices side by side, an adapter on the second: y = kernel(x) + R (P x) against (W + s B A) x in full."""
+    """Three matrices that read the same x, two of them side by side, adapters on two: kernel([x, P x, P x]) against (W + s B A) x."""
     rng = np.random.default_rng(3)
-    names, stored = ["model.q", "model.v"], [blocks(1, 6, 3), blocks(2, 4, 3)]
-    a, b = rng.normal(size=(2, 96)).astype(np.float32), rng.normal(size=(4, 2)).astype(np.float32)
-    apart = [fourbit.split(one) for one in stored]
-    down, up = fourbit._beside(names, [6, 4], np.concatenate([one.rest for one in apart]), {"model.v": (a, b)})
-    assert (down.shape, up.shape) == ((96, 5), (5, 10))
+    stored = {"model.q": blocks(1, 6, 3), "model.v": blocks(2, 4, 3), "model.up": blocks(4, 5, 3)}
+    adapter = {
+        name: (rng.normal(size=(rank, 96)).astype(np.float32), rng.normal(size=(len(stored[name].codes), rank)).astype(np.float32))
+        for name, rank in (("model.v", 2), ("model.up", 16))
+    }
+    down, places = fourbit._down(list(stored), stored, adapter)
+    assert down.shape == (96, 2 * BLOCK)  # ranks 2 and 16 in one block, the sums of three blocks in another
     x = rng.normal(size=(7, 96)).astype(np.float32)
-    kernel = np.concatenate([kernel_weights(one, 3).reshape(-1, 96) for one in apart])
-    whole = np.concatenate([weights(stored[0]), weights(stored[1]) + b @ a])
-    np.testing.assert_allclose(x @ kernel.T + x @ down @ up, x @ whole.T, rtol=1e-3, atol=1e-4)
+    for names in (["model.q", "model.v"], ["model.up"]):
+        apart = [fourbit.split(stored[name]) for name in names]
+        rest = np.concatenate([one.rest for one in apart])
+        up = fourbit._up(names, [len(one.codes) for one in apart], rest, adapter, places, down.shape[1])
+        kernel = np.concatenate([kernel_weights(one).reshape(-1, 96) for one in apart])
+        coarse, fine = (kernel_weights(part).reshape(len(kernel), -1) for part in fourbit.in_two(up))
+        longer = np.concatenate([x, x @ down, x @ down], axis=1)
+        given_ = longer @ np.concatenate([kernel, coarse, fine], axis=1).T
+        whole = np.concatenate([weights(stored[name]) + (adapter[name][1] @ adapter[name][0] if name in adapter else 0) for name in names])
+        np.testing.assert_allclose(x @ kernel.T + x @ down @ up.T, x @ whole.T, rtol=1e-3, atol=1e-3)
+        assert np.abs(given_ - x @ whole.T).max() < 0.02 * np.abs(x @ whole.T).max()
 
 
 def test_whose_bits_are_kept(tmp_path):
