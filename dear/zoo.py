@@ -66,9 +66,10 @@ SMOL_135M = Base(EMBEDDED, "Apache-2.0", 30, 576, 192, 1536, 49152, True, 8192)
 class Checkpoint:
     """One set of weights for one stage: where it is, what it sits on, and how it is to be read.
 
-    `family` is the prompt family (`dear.prompts`); `q_len` and `p_len` are tokens of the pair's two sides; `context` is tokens
-    of a listwise prompt and answer together; `layers` keeps the first layers of the base (None: all); pooling is always the
-    last real token. Sizes are None where the checkpoint is the user's own.
+    `family` is the prompt family (`dear.prompts`); `q_len` and `p_len` are tokens of the pair's two sides; of a passage longer than
+    that, `excerpt` words nearest the query are read (0: its head); `context` is tokens of a listwise prompt and answer together;
+    `layers` keeps the first layers of the base (None: all); pooling is always the last real token. Sizes are None where the
+    checkpoint is the user's own.
     """
 
     name: str
@@ -80,6 +81,7 @@ class Checkpoint:
     family: str = "rankllama"
     q_len: int = 32
     p_len: int = 196
+    excerpt: int = 0
     context: int = 4096
     pooling: str = "last"
     layers: int | None = None
@@ -275,12 +277,12 @@ def _read_folder(folder: Path, stage: str | None = None) -> Checkpoint:
 
 
 def _with_card(checkpoint: Checkpoint, card: dict[str, object]) -> Checkpoint:
-    known = {"layers": "layers", "prompt": "family", "q_len": "q_len", "p_len": "p_len", "context": "context"}
+    known = {"layers": "layers", "prompt": "family", "q_len": "q_len", "p_len": "p_len", "excerpt": "excerpt", "context": "context"}
     return replace(checkpoint, **{field: card[key] for key, field in known.items() if card.get(key) is not None})
 
 
 def read_card(folder: Path) -> dict[str, object]:
-    """`dear.json` beside a checkpoint (empty when absent): base_sha256, base, layers, prompt, q_len, p_len, context, stage."""
+    """`dear.json` beside a checkpoint (empty when absent): base_sha256, base, layers, prompt, q_len, p_len, excerpt, context, stage."""
     return read_json(folder / "dear.json")
 
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import math
 import random
-import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
+from dear.excerpts import run, terms
 from dear.explain import sentences
 from training.groups import Group
 
@@ -21,7 +21,6 @@ KEEPS = 0.85  # of the positive's teacher score
 
 Rescore = Callable[[Sequence[Group]], Sequence[Sequence[float]]]
 
-_WORD = re.compile(r"\w{2,}")
 _BLOCK = 64  # groups the teacher scores at once
 
 
@@ -42,16 +41,16 @@ def excerpt_groups(groups: Sequence[Group], teacher: Rescore, *, share: float, w
 
 
 def _cut(group: Group, words: int) -> Group:
-    wanted = set(_terms(group.query))
+    wanted = set(terms(group.query))
     spans = [sentences(c.text) for c in group.passages]
-    rare = _rarity([set(_terms(c.text[a:b])) for c, some in zip(group.passages, spans, strict=True) for a, b in some])
+    rare = _rarity([set(terms(c.text[a:b])) for c, some in zip(group.passages, spans, strict=True) for a, b in some])
     passages = []
     for candidate, some in zip(group.passages, spans, strict=True):
         if len(candidate.text.split()) <= words or not some:
             passages.append(candidate)
             continue
-        worth = [sum(rare[term] for term in wanted & set(_terms(candidate.text[a:b]))) for a, b in some]
-        passages.append(replace(candidate, text=_window(candidate.text, some, worth, words)))
+        worth = [sum(rare[term] for term in wanted & set(terms(candidate.text[a:b]))) for a, b in some]
+        passages.append(replace(candidate, text=run(candidate.text, some, worth, words)))
     return group if tuple(passages) == group.passages else replace(group, passages=tuple(passages))
 
 
@@ -60,23 +59,6 @@ def _kept_answer(before: Group, after: Group) -> bool:
     return all(b is not None and a is not None and b >= KEEPS * a for a, b in pairs)
 
 
-def _terms(text: str) -> list[str]:
-    """Words without the plural and the commonest endings: enough to see that two sentences speak of the same thing."""
-    return [re.sub(r"(?:ing|ed|es|s)$", "", word) or word for word in _WORD.findall(text.casefold())]
-
-
 def _rarity(texts: Sequence[set[str]]) -> dict[str, float]:
     counts = Counter(term for text in texts for term in text)
     return {term: math.log(1 + len(texts) / count) for term, count in counts.items()}
-
-
-def _window(text: str, spans: Sequence[tuple[int, int]], worth: Sequence[float], words: int) -> str:
-    """The sentence of most worth, grown by the worthier neighbour while at most `words` words are kept; a longer sentence stays whole."""
-    first = last = max(range(len(spans)), key=lambda i: worth[i])
-    while True:
-        sides = [i for i in (first - 1, last + 1) if 0 <= i < len(spans)]
-        grown = [(worth[i], min(first, i), max(last, i)) for i in sides]
-        fitting = [(w, a, b) for w, a, b in grown if len(text[spans[a][0] : spans[b][1]].split()) <= words]
-        if not fitting:
-            return text[spans[first][0] : spans[last][1]]
-        _, first, last = max(fitting)

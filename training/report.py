@@ -83,7 +83,7 @@ def card(recipe: Recipe, stage: str) -> dict[str, Any]:
         "layers": section.layers,
     }
     if stage == "pointwise":
-        return data | {"prompt": "rankllama", "q_len": section.q_len, "p_len": section.p_len}
+        return data | {"prompt": "rankllama", "q_len": section.q_len, "p_len": section.p_len, "excerpt": section.excerpt}
     return data | {"prompt": section.prompt, "context": section.max_length}
 
 

@@ -59,7 +59,7 @@ class TransformersScorer:
     def _encode(self, query: str, texts: Sequence[str], titles: Sequence[str]) -> list[list[int]]:
         checkpoint, tokenizer = self._student.checkpoint, self._student.tokenizer
         if self._answers is None:
-            return encode_pairs(tokenizer, query, titles, texts, checkpoint.q_len, checkpoint.p_len)
+            return encode_pairs(tokenizer, query, titles, texts, checkpoint.q_len, checkpoint.p_len, checkpoint.excerpt)
         found = []
         for title, text in zip(titles, texts, strict=True):
             cut = tokenizer.decode(encode_plain(tokenizer, prompts.neutralise(text))[: checkpoint.p_len])

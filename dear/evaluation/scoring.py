@@ -25,7 +25,7 @@ from dear.pipeline import Pipeline, Settings
 from dear.types import Passage
 
 # Sources whose change may change an answer; a kept one is then not used. A new comment costs a run, a stale answer costs the truth.
-READING = ("pairs.py", "prompts.py", "engines/transformers.py")
+READING = ("pairs.py", "excerpts.py", "prompts.py", "engines/transformers.py")
 WRITING = (
     *("prompts.py", "decoding.py", "quoting.py", "listwise.py", "parse.py", "explain.py", "windows.py"),
     *("engines/chat.py", "engines/session.py", "engines/onnx.py", "engines/fourbit.py"),
@@ -55,7 +55,7 @@ def weights_of(model: str, stage: str) -> str:
     checkpoint = resolve(model).checkpoint(stage)
     if checkpoint is None:
         return ""
-    shape = (checkpoint.base, checkpoint.family, checkpoint.q_len, checkpoint.p_len, checkpoint.context, checkpoint.layers)
+    shape = (checkpoint.base, checkpoint.family, checkpoint.q_len, checkpoint.p_len, checkpoint.excerpt, checkpoint.context, checkpoint.layers)
     folder = fetch(checkpoint.source)
     stem = "adapter_model" if (folder / "adapter_config.json").is_file() else "model"
     name = folder.name if checkpoint.hub_id else ""  # the hub keeps a revision in a folder named by its commit

@@ -40,6 +40,51 @@ def guess(tab) -> None:
     tab.wait_for_selector(".walk-list .chosen-as")
 
 
+def tiles(tab) -> list[float]:
+    """CE, RankNet, KL and their sum as the page shows them."""
+    return [float(text.replace("−", "-")) for text in tab.locator(".loss-tiles:visible .value b").all_inner_texts()]
+
+
+def turn(tab, name: str, presses: int) -> list[float]:
+    """Move a slider of the losses by the keyboard; the tiles once the sum has changed."""
+    before = tiles(tab)
+    knob = tab.get_by_label(f"range slider for {name}")
+    knob.focus()
+    for _ in range(abs(presses)):
+        tab.keyboard.press("ArrowRight" if presses > 0 else "ArrowLeft")
+    tab.wait_for_function(
+        "before => [...document.querySelectorAll('.loss-tiles .value b')].filter(e => e.offsetParent).at(-1)?.innerText !== before",
+        arg=f"{before[-1]:.3f}".replace("-", "−"),
+    )
+    tab.wait_for_timeout(500)  # the last of several presses
+    return tiles(tab)
+
+
+def summed(values: list[float], alpha: float) -> bool:
+    ce, ranknet, kl, total = values
+    return abs(alpha * (ce + ranknet) + (1 - alpha) * kl - total) < 0.002  # of numbers rounded to three places
+
+
+def turn_the_losses(tab) -> None:
+    """Each slider moves what its formula says, and nothing else."""
+    start = tiles(tab)
+    assert summed(start, 0.1)
+    score = tab.locator("tr.moved td:visible").first
+    was = float(score.inner_text().replace("−", "-"))
+    shifted = turn(tab, "Shift", 15)
+    assert float(score.inner_text().replace("−", "-")) == pytest.approx(was + 1.5, abs=0.011)
+    assert all(new != old for new, old in zip(shifted, start, strict=True))
+    assert tab.locator(".loss-tiles .delta:visible").count() == 4
+    assert turn(tab, "Shift", -15) == start
+    warmer = turn(tab, "Temperature T", 10)
+    assert warmer[:2] == start[:2]
+    assert warmer[2] != start[2]
+    assert summed(warmer, 0.1)
+    labels = turn(tab, "Alpha α", 8)
+    assert labels[:3] == warmer[:3]
+    assert summed(labels, 0.5)
+
+
 def grades(tab) -> list[str]:
     """What the page says of the three guessed passages."""
     return tab.locator(".walk-list li:has(.chosen-as) .grade").all_inner_texts()
@@ -65,6 +110,9 @@ def test_the_first_lesson_from_guess_to_worksheet(chrome, site):
                 assert "among the first three by pointwise" in tab.locator(".lab-note:visible:has-text('Of your three')").inner_text()
                 assert len(grades(tab)) == 3
                 assert any(grade.startswith("grade ") for grade in grades(tab))
+            elif name == "Losses":
+                tab.wait_for_selector(".loss-tiles:visible")
+                turn_the_losses(tab)
             elif name == "Windows":
                 tab.wait_for_selector("[data-player]")
         assert tuple(seen) == STEPS
