@@ -1,4 +1,4 @@
-"""The part of a passage to read when there is no room for all of it: the run of sentences that shares most words with the query.
+"""The part of a long passage that a small student reads: the run of sentences that shares most words with the query.
 
 A rule without a model, over one (query, passage) pair alone, so that a pair's score stays its own.
 """
@@ -15,13 +15,13 @@ _ENDING = re.compile(r"(?:ing|ed|es|s)$")
 
 
 def excerpt(query: str, text: str, words: int) -> str:
-    """The run of whole sentences with the most of the query's words, at most `words` words long; a longer sentence stays whole.
+    """The run of whole sentences with the most of the query's words, at most `words` long; a longer sentence stays whole, as does a short text.
 
     >>> excerpt("who finished the lighthouse", "Ships came. The lighthouse was finished by a mason. Gulls nest on it.", 8)
     'The lighthouse was finished by a mason.'
     """
     spans = sentences(text)
-    if not spans:
+    if not spans or len(text.split()) <= words:
         return text
     wanted = set(terms(query))
     return run(text, spans, [len(wanted.intersection(terms(text[a:b]))) for a, b in spans], words)

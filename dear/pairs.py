@@ -2,7 +2,7 @@
 
 The two sides are tokenised apart and cut apart (query 32, document 196 tokens by default), so that a long passage never
 pushes the query out, then joined with the tokenizer's own special tokens. A document that does not fit is read from its head,
-as the published students do, or, where the checkpoint says so, in the excerpt nearest the query (`dear.excerpts`). Where the
+as the published students do; where the checkpoint says so, a long passage is first cut to the excerpt nearest the query. Where the
 family's tokenizer opens a text with BOS (Llama 2 and 3) it does so before each side of a pair, and only once a side: this is
 how the published students were trained. SmolLM2 has no BOS, so dear-nano's pairs have none.
 """
@@ -29,8 +29,8 @@ def encode_pairs(
 ) -> list[list[int]]:
     """Token ids of a query with each passage: the query side in its first `q_len` tokens, the document side in the rest.
 
-    Special tokens count as the document's, so that a pair never exceeds `q_len + p_len`. Of a passage with no room for all of it the first
-    tokens are read, or, with `excerpt`, its excerpt of at most so many words (cut to the room, too). Raises `BadInput` on lengths below 4.
+    Special tokens count as the document's, so that a pair never exceeds `q_len + p_len`. With `excerpt`, a passage of more words is first
+    cut to the excerpt nearest the query (`dear.excerpts`). Raises `BadInput` on lengths below 4.
     """
     if q_len < 4 or p_len < 8:
         raise BadInput(f"q_len {q_len} and p_len {p_len}: the query needs at least 4 tokens and the document 8")
@@ -38,14 +38,10 @@ def encode_pairs(
         return []
     before, between, after = _special(tokenizer)
     room = p_len - len(before) - len(between) - len(after)
-    sides = [prompts.pair(query, title, text) for title, text in zip(titles, texts, strict=True)]
+    read = [excerpts.excerpt(query, text, excerpt) for text in texts] if excerpt else texts
+    sides = [prompts.pair(query, title, text) for title, text in zip(titles, read, strict=True)]
     head = [*before, *_plain(tokenizer, [sides[0][0]], q_len)[0], *between]
-    documents = _plain(tokenizer, [document for _, document in sides], room + 1)
-    long = [i for i, ids in enumerate(documents) if len(ids) > room] if excerpt else []
-    nearest = [prompts.pair(query, titles[i], excerpts.excerpt(query, texts[i], excerpt))[1] for i in long]
-    for i, ids in zip(long, _plain(tokenizer, nearest, room) if long else [], strict=True):
-        documents[i] = ids
-    return [[*head, *ids[:room], *after] for ids in documents]
+    return [[*head, *ids, *after] for ids in _plain(tokenizer, [document for _, document in sides], room)]
 
 
 def _plain(tokenizer: Any, texts: list[str], limit: int) -> list[list[int]]:

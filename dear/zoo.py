@@ -66,8 +66,8 @@ SMOL_135M = Base(EMBEDDED, "Apache-2.0", 30, 576, 192, 1536, 49152, True, 8192)
 class Checkpoint:
     """One set of weights for one stage: where it is, what it sits on, and how it is to be read.
 
-    `family` is the prompt family (`dear.prompts`); `q_len` and `p_len` are tokens of the pair's two sides; of a passage longer than
-    that, `excerpt` words nearest the query are read (0: its head); `context` is tokens of a listwise prompt and answer together;
+    `family` is the prompt family (`dear.prompts`); `q_len` and `p_len` are tokens of the pair's two sides; of a passage
+    with more words than `excerpt` that many nearest the query are read (0: its head); `context` is tokens of a listwise prompt and answer together;
     `layers` keeps the first layers of the base (None: all); pooling is always the last real token. Sizes are None where the
     checkpoint is the user's own.
     """

@@ -158,7 +158,7 @@ def train(recipe: recipes.Recipe, *, resume: bool = True) -> Path:
     model, tokenizer = build(recipe, base)
 
     def encode(query: str, title: str, text: str) -> list[int]:
-        return encode_pair(tokenizer, query, title, text, settings.q_len, settings.p_len, settings.excerpt)
+        return encode_pair(tokenizer, query, title, text, settings.q_len, settings.p_len)
 
     weights = Weights(settings.cross_entropy, settings.ranknet, settings.kl, settings.temperature)
     groups = Groups(list(read_groups(settings.train)))

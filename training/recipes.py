@@ -109,7 +109,7 @@ class Pointwise:
     gradient_accumulation: int = number(1, 1)
     q_len: int = number(32, 4)
     p_len: int = number(196, 8)
-    excerpt: int = number(0, 0)  # words of a longer passage's excerpt, at inference too (0: its head, as the published students)
+    excerpt: int = number(0, 0)  # words of what is read of a long passage afterwards (0: its head); training reads what the teacher scored
     cross_entropy: float = number(0.1, 0)
     ranknet: float = number(0.1, 0)
     kl: float = number(0.9, 0)

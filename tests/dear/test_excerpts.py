@@ -22,6 +22,11 @@ def test_neighbours_fill_the_room_that_is_left():
     assert 12 < len(kept.split()) <= 20
 
 
+def test_a_short_passage_is_read_whole():
+    assert excerpt("lighthouse", LONG, len(LONG.split())) == LONG
+    assert excerpt("lighthouse", LONG, len(LONG.split()) - 1) != LONG
+
+
 def test_nothing_shared_is_read_from_the_head():
     assert excerpt("quantum chromodynamics", LONG, 10).startswith("The harbour")
 
