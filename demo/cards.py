@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import cache, lru_cache
+
+from dear import excerpts, zoo
 from dear.explain import decisive, lexical, sentences
 from dear.types import Evidence, Hit, TermWeight
 from demo.handlers import View, stage_before
@@ -99,7 +102,7 @@ def _text(view: View, hit: Hit) -> str:
     text = hit.passage.text[:MAX_SHOWN_CHARS]
     top = decisive(hit.passage, view.left_out.get(hit.id, ()))
     marks = (*hit.evidence, *lexical(hit), *([top] if top else []))
-    which = _which(view, hit)
+    which = _read(view, hit) + _which(view, hit)
     cut = "" if len(hit.passage.text) <= MAX_SHOWN_CHARS else f'<p class="hint">Cut after {MAX_SHOWN_CHARS:,} characters.</p>'
     start, end = excerpt(text, [e for e in hit.evidence if e.kind == "quoted"], EXCERPT)
     lead, tail = "… " if start else "", " …" if end < len(text) else ""
@@ -108,6 +111,35 @@ def _text(view: View, hit: Hit) -> str:
     brief = f'<span class="brief"><bdi>{lead}{highlight(text, marks, start, end)}{tail}</bdi></span>'
     whole = f'<p class="text whole"><bdi>{highlight(text, marks)}</bdi></p>{cut}{which}'
     return f'<details class="passage" data-keep="p-{esc(hit.id)}"><summary>{brief} <span class="more">Whole passage</span></summary>{whole}</details>'
+
+
+def _read(view: View, hit: Hit) -> str:
+    """Which sentences the pointwise student had before it, where it does not read the whole of a long passage."""
+    words, text = _reads(view.config.get("pointwise", "")), hit.passage.text
+    if "pointwise" not in hit.scores or not words or len(text.split()) <= words:
+        return ""
+    first, last, count = _sentences_read(view.query, text, words)
+    if last - first + 1 == count:
+        return ""
+    which = f"sentence {first}" if first == last else f"sentences {first} to {last}"
+    return f'<p class="hint">Longer than {words} words: the pointwise student read {which} of {count}, the nearest to the query.</p>'
+
+
+@lru_cache(maxsize=1024)
+def _sentences_read(query: str, text: str, words: int) -> tuple[int, int, int]:
+    """The first and the last sentence of a passage's excerpt, counted from 1, and how many the passage has."""
+    part, spans = excerpts.excerpt(query, text, words), sentences(text)
+    start = text.index(part)
+    inside = [i for i, (a, b) in enumerate(spans, 1) if start <= a and b <= start + len(part)]
+    return (inside[0], inside[-1], len(spans)) if inside else (1, len(spans), len(spans))
+
+
+@cache
+def _reads(engine: str) -> int:
+    """The words that the pointwise student of a chip ("dear-nano · fp32 · CPU") reads of a long passage; 0: all it can, from the head."""
+    name, *rest = (part.strip() for part in engine.split("·"))
+    found = zoo.nano().pointwise if name == "dear-nano" and "zero-shot" not in rest else None
+    return found.excerpt if found else 0
 
 
 def _which(view: View, hit: Hit) -> str:

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dear import events as ev
+from dear import zoo
 from dear.engines.fake import FakeGenerator, FakeScorer
 from dear.pipeline import Pipeline
 from dear.types import Evidence, Hit, Passage, Rationale, TermWeight
@@ -270,6 +271,20 @@ def test_more_than_ten_cards_are_folded_not_lost():
     assert shown.count('class="card"') == 20
     assert "10 more, from rank 11" in shown
     assert '<ol class="cards" start="11">' in shown
+
+
+def test_which_sentences_of_a_long_passage_were_scored():
+    filler = "Gulls nest on the pier all year. " * 20
+    texts = [Passage("long", f"{filler}The sky is blue. {filler}"), Passage("short", "The sky is blue.")]
+    view = reduce_all(Pipeline(Words(texts), scorer=FakeScorer()).run(QUERY), start(QUERY))
+    nano = dataclasses.replace(view, config={**view.config, "pointwise": "dear-nano · fp32 · CPU"})
+    said = re.findall(r"Longer than (\d+) words: the pointwise student read sentences (\d+) to (\d+) of 41,", panels(nano).cards)
+    assert len(said) == 1
+    words, first, last = map(int, said[0])
+    assert words == zoo.nano().pointwise.excerpt
+    assert first <= 21 <= last < first + words / 4
+    for other in (view.config["pointwise"], "dear-8b · nf4 · cuda:0", "dear-nano · fp32 · CPU · zero-shot", ""):
+        assert "Longer than" not in panels(dataclasses.replace(view, config={**view.config, "pointwise": other})).cards
 
 
 def test_no_hits_say_what_to_do():
