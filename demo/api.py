@@ -20,6 +20,7 @@ from dear.pipeline import Pipeline, Settings
 from dear.runs import ranking_so_far
 from dear.types import Hit, Passage, check_query
 from demo import limits, zerogpu
+from demo.answering import nothing_answers
 from demo.limits import Request, check, check_name, check_number
 from demo.pump import awaited, pumped
 from demo.recordings import Recording
@@ -112,7 +113,8 @@ class Api:
 
         Returns:
             The run's events in pieces. The last piece is one event, Final: the ranking with rank and score per stage, rationale and
-            evidence, and beside it notices, failed stages, metrics and timing.
+            evidence, and beside it notices, failed stages, metrics, timing, and `unanswered`: where no passage scores as an answer
+            the best score and the level it stays below, else null.
         """
         corpora, models = self.resources.corpora, self.resources.models
         named = (self._corpus(corpus), retriever, candidates, depth, window, stride, self._model(model), reasoning)
@@ -212,7 +214,21 @@ def _summed(events: Sequence[ev.Event]) -> dict[str, Any]:
     final = ev.to_dict(ev.Final(ranking_so_far(events)))
     plain = [ev.to_dict(event) for event in events if isinstance(event, ev.Notice | ev.Failed | ev.Metrics | ev.Timing)]
     of = lambda name: [event for event in plain if event["type"] == name]  # noqa: E731
-    return {**final, "notices": of("Notice"), "failed": of("Failed"), "metrics": of("Metrics"), "timing": of("Timing")}
+    return {
+        **final,
+        "notices": of("Notice"),
+        "failed": of("Failed"),
+        "metrics": of("Metrics"),
+        "timing": of("Timing"),
+        "unanswered": _unanswered(events),
+    }
+
+
+def _unanswered(events: Sequence[ev.Event]) -> dict[str, float] | None:
+    engine = next((event.config.get("pointwise", "") for event in events if isinstance(event, ev.Started)), "")
+    scored = next((event.hits for event in events if isinstance(event, ev.Pointwise)), ())
+    found = nothing_answers(engine, {hit.id: hit.scores["pointwise"] for hit in scored})
+    return {"best": found[0], "level": found[1].score} if found else None
 
 
 def _text(what: str, value: object) -> str:

@@ -15,6 +15,7 @@ from dear.types import Hit, Passage
 from demo import answer_level, answering
 from demo.answer_level import Bests
 from demo.answering import LEVEL, level_of, nothing_answers
+from demo.api import _summed
 from demo.handlers import reduce_all
 from demo.recordings import recordings
 from demo.render import notes
@@ -31,6 +32,11 @@ def weights(monkeypatch):
 
 def scored(*scores: float, chip: str = CHIP, over: bool = True):
     """The view of a run whose passages got these scores."""
+    return reduce_all(run_of(*scores, chip=chip, over=over))
+
+
+def run_of(*scores: float, chip: str = CHIP, over: bool = True) -> list[ev.Event]:
+    """The events of such a run."""
     hits = [Hit(Passage(str(n), f"text {n}"), n, {"retrieval": -n}, {"retrieval": n}) for n in range(1, len(scores) + 1)]
     events = [ev.Started(QUERY, {"pointwise": chip}), ev.Retrieved(tuple(hits))]
     events += [ev.PointScore(hit.id, score, n, len(hits)) for n, (hit, score) in enumerate(zip(hits, scores, strict=True), 1)]
@@ -38,7 +44,7 @@ def scored(*scores: float, chip: str = CHIP, over: bool = True):
     done = [
         Hit(hit.passage, rank, {**hit.scores, "pointwise": score}, {**hit.ranks, "pointwise": rank}) for rank, (hit, score) in enumerate(ranked, 1)
     ]
-    return reduce_all([*events, ev.Pointwise(tuple(done))] if over else events)
+    return [*events, ev.Pointwise(tuple(done))] if over else events
 
 
 def test_it_is_said_below_the_level_alone(weights):
@@ -49,6 +55,14 @@ def test_it_is_said_below_the_level_alone(weights):
     assert f"{LEVEL.answered} measured queries" in page
     assert notes(scored(LEVEL.score, low)) == ""
     assert notes(scored(low - 3, 2.0)) == "", "one answer is enough"
+
+
+def test_the_api_says_it_in_numbers(weights):
+    low = LEVEL.score - 0.01
+    assert _summed(run_of(low, low - 3))["unanswered"] == {"best": low, "level": LEVEL.score}
+    assert _summed(run_of(LEVEL.score, low))["unanswered"] is None
+    assert _summed(run_of(low, low, over=False))["unanswered"] is None
+    assert _summed(run_of(low, chip="dear-8b · nf4 · cuda:0"))["unanswered"] is None
 
 
 def test_it_waits_until_all_is_scored(weights):
