@@ -16,13 +16,16 @@ MAX_TERMS = 6
 def invitation() -> str:
     """Before a lesson has begun."""
     steps = join(f"<li><b>{name}</b><span>{line}</span></li>" for name, line in zip(STEPS, STEP_LINES, strict=True))
-    traps = join(f"<li><b>{esc(one.title)}</b><span>{esc(one.predict)}</span></li>" for one in lessons().values())
+    traps = join(
+        f'<li><button type="button" data-lesson="{esc(one.id)}"><b>{esc(one.title)}</b><span>{esc(one.predict)}</span></button></li>'
+        for one in lessons().values()
+    )
     return (
         '<section class="lab lab-card"><h2>Guess first, then look</h2><p>A walk through one query: you say which three passages are best, '
         "and each stage then shows its hand. Pick a prepared lesson, one a phenomenon, or ask something of your own.</p>"
         f'<ol class="steps-long">{steps}</ol></section>'
         '<section class="lab lab-card"><h2>Eight lessons, one trap each</h2><p>What to look for before the first stage shows its hand. '
-        f'Choose one above and press Begin.</p><ol class="traps">{traps}</ol></section>'
+        f'Press one and it begins.</p><ol class="traps">{traps}</ol></section>'
     )
 
 

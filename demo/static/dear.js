@@ -44,6 +44,8 @@
     if (jump) document.getElementById(jump.dataset.jump)?.scrollIntoView({ behavior: still.matches ? "auto" : "smooth" });
     const which = target(event, "[data-sentences]");
     if (which) { sought = window.dearSentences = Number(which.dataset.sentences); document.getElementById("dear-sentences")?.click(); }
+    const lesson = target(event, "[data-lesson]");
+    if (lesson) { window.dearLesson = lesson.dataset.lesson; document.getElementById("dear-lesson")?.click(); }
     if (target(event, "[data-action=theme]")) {
       const dark = !document.body.classList.contains("dark");
       theme(dark);

@@ -36,6 +36,7 @@ BUSY = "Too many people are waiting for the model. Try again in a minute"
 BROKEN = "This broke off. The server goes on: try again"
 LEAST = 4  # passages a walk needs
 MAX_FILES = 50
+CARDED = "() => [window.dearLesson ?? null]"  # the lesson whose card was pressed
 TO_TOP = "() => { document.querySelector('.walk-bar')?.scrollIntoView({ block: 'nearest' }); }"
 SHOWN = 2 + learn_fields.GROUPS + 1  # bar, page, groups, worksheet
 
@@ -58,6 +59,13 @@ class LearnTab:
         except DearError as error:
             return (gr.skip(), render.alert(str(error)))
         return (gr.Textbox(interactive=True, placeholder="Ask a question…"), "")
+
+    def take(self, chosen: Any) -> Any:
+        """The card of a lesson was pressed: choose that lesson; what is no lesson changes nothing."""
+        try:
+            return chosen if lesson(chosen) else gr.skip()
+        except BadInput:
+            return gr.skip()
 
     def begin(self, chosen: Any, query: Any, corpus: Any, request: gr.Request) -> tuple[Any, ...]:
         """Find the candidates of a lesson or of one's own query and open the first step; returns the ticket for `rank`."""
@@ -254,11 +262,15 @@ def build(resources: Resources, uploads: Uploads) -> gr.Dropdown:
 
     f.lesson.input(tab.pick, f.lesson, [f.query, f.alert], **quick)
     opened = [ticket, walk, made, guess, tries, step, f.progress, f.alert, f.start, f.stop, *shown, *f.passages, f.query]
-    begun = gr.on([f.start.click, f.query.submit], tab.begin, [f.lesson, f.query, f.corpus], opened, **quick)
-    ran = begun.then(tab.rank, [ticket, walk], [made, f.progress, f.start, f.stop], **model)
-    ran.then(tab.draw, again, shown, **quick)
-    turned = ran.failure(tab.turned_away, made, [made, f.alert, f.progress, f.start, f.stop], **quick)
-    turned.then(tab.draw, again, shown, **quick)
+    carded = f.card.click(tab.take, f.carded, f.lesson, js=CARDED, **quick)
+    pressed = gr.on([f.start.click, f.query.submit], tab.begin, [f.lesson, f.query, f.corpus], opened, **quick)
+    taken = carded.then(tab.begin, [f.lesson, f.query, f.corpus], opened, **quick)
+    taken.then(None, None, None, js=TO_TOP, **QUIET)
+    for begun in (pressed, taken):
+        ran = begun.then(tab.rank, [ticket, walk], [made, f.progress, f.start, f.stop], **model)
+        ran.then(tab.draw, again, shown, **quick)
+        turned = ran.failure(tab.turned_away, made, [made, f.alert, f.progress, f.start, f.stop], **quick)
+        turned.then(tab.draw, again, shown, **quick)
     f.progress.change(tab.draw, again, shown, trigger_mode="always_last", **quick)
     f.stop.click(tab.stop, None, None, **quick)
     for button, by in ((f.back, -1), (f.next, 1)):

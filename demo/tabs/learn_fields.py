@@ -22,6 +22,8 @@ class Fields:
     """Every component a handler reads or writes."""
 
     lesson: gr.Dropdown
+    card: gr.Button  # hidden: pressed by the page when a lesson's card is
+    carded: gr.Textbox  # which one
     corpus: gr.Dropdown
     query: gr.Textbox
     start: gr.Button
@@ -57,6 +59,7 @@ def add(corpora: list[tuple[str, str]]) -> Fields:
     with gr.Row(elem_classes="dear-fields lab-setups lab-lesson"):
         lesson = choice("Lesson", "One phenomenon each, or a query of your own", lessons, lessons[0][1])
         corpus = choice("Corpus", "Of a query of your own", corpora, corpora[0][1])
+    card, carded = gr.Button("Begin this lesson", elem_id="dear-lesson", visible="hidden"), gr.Textbox(visible="hidden")
     with gr.Row(elem_classes="dear-ask"):
         query = gr.Textbox(label="Query", placeholder="The lesson’s query", max_lines=1, elem_classes="dear-query", container=False, **query_field())
         start = gr.Button("Begin", elem_classes="dear-go", min_width=104, scale=0)
@@ -74,7 +77,7 @@ def add(corpora: list[tuple[str, str]]) -> Fields:
         back, onward = gr.Button("Back", elem_classes="lab-side"), gr.Button("Next step", elem_classes="lab-main")
     groups = [guessing, losses, change, planting, worksheet, moving, back, onward]
     return Fields(
-        lesson, corpus, query, start, stop, alert, progress, bar, page, groups, guesses, guess, knobs, edited, text, score, leave,
+        lesson, card, carded, corpus, query, start, stop, alert, progress, bar, page, groups, guesses, guess, knobs, edited, text, score, leave,
         planted, sentence, plant, save, back, onward,
     )  # fmt: skip
 

@@ -7,6 +7,7 @@ import re
 import threading
 from types import SimpleNamespace
 
+import gradio as gr
 import pytest
 from demo_parts import CANARIES, JUDGMENTS, QUERY, ROOT, Words, passages
 from hypothesis import given, settings
@@ -278,6 +279,8 @@ def test_what_cannot_begin_says_why(resources):
         opened = tab.begin(chosen, query, corpus, ANNA)
         assert opened[0] is None
         assert words in opened[7]
+    assert tab.take("stuffed") == "stuffed"
+    assert all(tab.take(pressed) == gr.skip() for pressed in (None, "", "no such lesson", {"a": 1}, 3))
     resources._jobs["retriever:small:bm25"].value = Words(passages()[:3])
     assert "a walk needs 4" in tab.begin("", QUERY, "small", ANNA)[7]
 

@@ -90,6 +90,20 @@ def grades(tab) -> list[str]:
     return tab.locator(".walk-list li:has(.chosen-as) .grade").all_inner_texts()
 
 
+def test_a_lesson_begins_by_its_card(chrome, site):
+    third = list(lessons().values())[2]
+    with visitor(chrome, site) as tab:
+        tab.wait_for_function(LOADED)
+        tab.get_by_role("tab", name="Learn").click()
+        tab.get_by_role("button", name=third.title).focus()
+        tab.keyboard.press("Enter")
+        tab.wait_for_selector(".spread")
+        assert third.title in tab.locator(HEAD).text_content()
+        assert third.title in tab.get_by_label("Lesson", exact=True).input_value()
+        assert tab.evaluate("document.querySelector('.walk-bar').getBoundingClientRect().top >= 0")
+        assert tab.locator("[data-lesson]").count() == 0, "the cards make room for the walk"
+
+
 def test_the_first_lesson_from_guess_to_worksheet(chrome, site):
     query = next(query for query in load().queries if query.id == LESSON.query).text
     with visitor(chrome, site) as tab:
