@@ -84,10 +84,12 @@ def _next(generator: TokenGenerator, logits: np.ndarray, ids: list[int], guide: 
     written, tail = generator.decode(ids[:whole]), ids[max(0, whole - 4) : whole]  # what a tokenizer may need to see to write a token's space
     named = _begun(generator, guide.following(written), ids[whole:])
     for token in _likeliest(logits):
-        if token in named or (token in generator.eos_ids and guide.allows(written, "\n")):
+        if token in generator.eos_ids and not guide.allows(written, "\n"):
+            continue
+        if token in named or token in generator.eos_ids:
             return token
         piece = generator.decode([*tail, *ids[whole:], token])[len(generator.decode(tail)) :]
-        if not (named and piece.endswith(INCOMPLETE)) and guide.allows(written, piece):
+        if piece and not (named and piece.endswith(INCOMPLETE)) and guide.allows(written, piece):  # other special tokens write nothing
             return token
     return max(named, key=lambda token: logits[token]) if named else first
 

@@ -183,3 +183,25 @@ def test_a_start_too_near_the_end_of_the_passage_is_not_taken(kind):
     typist = kind('[1] meets 1: "a spruce is a tree" - Says so.\nRanking:')
     text = "".join(stream_text(typist, typist, max_tokens=200, stop="\nRanking:", guide=Citations([passage])))
     assert find_quote(text.split('"')[1], passage)
+
+
+class Ending(FarOff):
+    """Wants to end inside a quote, by a token that writes nothing, as special tokens do; and rates another such token next."""
+
+    def decode(self, ids):
+        return "".join(chr(i) if i < 256 else "" if i >= 49_990 else "~" for i in ids)
+
+    def logits(self):
+        values = super().logits()
+        values[49_999] = 0.9
+        return values
+
+
+def test_no_quote_is_left_open_at_the_end_of_the_text():
+    passage = "The winners were named on Sunday."
+    typist = Ending('[1] meets 1: "The ')
+    text = "".join(stream_text(typist, typist, max_tokens=200, stop="\nRanking:", guide=Citations([passage])))
+    assert find_quote(text.split('"')[1], passage)
+    assert not {49_999, 50_000} & set(typist.ids)
+    free = Ending("Needs: 1. who won")
+    assert "".join(stream_text(free, free, max_tokens=200, stop="\nRanking:", guide=Citations([passage]))) == "Needs: 1. who won"
