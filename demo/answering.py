@@ -26,7 +26,7 @@ class Level:
     answered: int
 
 
-LEVEL = Level("dear-nano", "5a1e75c145ba8903774116cf0ac6ca502eb7ba6b0dbf9fc308a13041d2da1623", -5.0, 36)
+LEVEL = Level("dear-nano", "5a1e75c145ba8903774116cf0ac6ca502eb7ba6b0dbf9fc308a13041d2da1623", -5.5, 36)
 
 
 def level_of(engine: str) -> Level | None:
