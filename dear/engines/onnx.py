@@ -92,7 +92,7 @@ def _export(checkpoint: zoo.Checkpoint, precision: str, work: Path) -> None:
 
 
 def _config(og: Any, folder: Path) -> Any:
-    """The graph's settings with a thread a core: left to itself the runtime takes one fewer than a small machine has, and half the speed.
+    """The graph's settings with a thread a core: left to itself the runtime takes one on a machine of two (measured: `training/LOG.md`).
 
     Cores are those this process may use (affinity and a container's quota included); a second thread on the same core would not help.
     """
