@@ -85,8 +85,14 @@ def page(base: str, *, mcp: bool, corpora: tuple[str, ...], models: tuple[str, .
         "<p>Calls that use the model wait in the same queue as the page. A full queue says so; a cancelled call frees the model within two seconds; "
         f"a run ends after {limits.DEADLINE_S:.0f} seconds with the best ranking so far.</p></section>"
         f'<div class="api-code">{_code("Python", python_snippet(base), "pip install gradio_client")}{served}'
-        f"{_code('curl', curl_snippet(base), 'retrieve and replay answer in one request, past the queue.')}</div></div>"
+        f"{_code('curl', curl_snippet(base), 'retrieve and replay answer in one request, past the queue.')}</div>"
+        '<p class="sr" role="status"></p></div>'
     )
+
+
+def waiting() -> str:
+    """The tab until the visitor's own address of this server is known: code with another's would be copied and not work."""
+    return '<div class="api"><p class="hint">The calls and their code appear as soon as this page is connected to its server.</p></div>'
 
 
 def _names(names: tuple[str, ...]) -> str:
@@ -111,7 +117,7 @@ def _row(call: Call) -> str:
 def _code(title: str, text: str, note: str) -> str:
     return (
         f'<section class="snippet lab-card"><div class="snippet-head"><h2>{esc(title)}</h2>'
-        f'<button type="button" class="ghost-button" data-copy aria-label="Copy the {esc(title)} code">Copy</button></div>'
+        f'<button type="button" class="ghost-button" data-copy="{esc(title)}" aria-label="Copy the {esc(title)} code">Copy</button></div>'
         f'<p class="hint">{esc(note)}</p><pre tabindex="0" role="group" aria-label="{esc(title)} code"><code>{esc(text)}</code></pre></section>'
     )
 

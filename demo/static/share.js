@@ -50,13 +50,17 @@ window.dearShare ??= (() => {
     setTimeout(() => button?.classList.remove("copied"), 2_000);
   }
 
+  // A press is answered on the button and, for a screen reader, in the panel's status; a refusal stays until the next press.
   document.addEventListener("click", async (event) => {
     const button = event.target instanceof Element ? event.target.closest("[data-copy]") : null;
     const text = button?.closest("section").querySelector("pre").textContent;
     if (!text) return;
-    const said = await write(text).then(() => "Copied", () => "Select it by hand");
-    button.textContent = said;
-    setTimeout(() => { button.textContent = "Copy"; }, 2_000);
+    const copied = await write(text).then(() => true, () => false);
+    const status = button.closest(".api").querySelector("[role=status]");
+    const name = button.dataset.copy;
+    button.textContent = copied ? "Copied" : "Select it by hand";
+    status.textContent = copied ? `${name} code copied` : `The browser did not let the ${name} code be copied: select it by hand`;
+    if (copied) setTimeout(() => { button.textContent = "Copy"; }, 2_000);
   });
 
   return { save, copy };

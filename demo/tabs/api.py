@@ -23,7 +23,7 @@ from demo.tabs.widgets import QUIET, plain
 
 def build(resources: Resources, demo: gr.Blocks) -> None:
     """Add the tab's panel, which names the visitor's own address of this server, and the calls."""
-    panel = gr.HTML(_page(resources, api_panel.FALLBACK), **plain())
+    panel = gr.HTML(api_panel.waiting(), **plain())
 
     def shown(request: gr.Request) -> str:
         return _page(resources, _address(request))

@@ -17,10 +17,8 @@ SNIPPETS = ("Python", "MCP", "curl")
 
 def copied(tab, title: str) -> str:
     """Press a snippet's button, and what is then in the clipboard."""
-    button = tab.get_by_role("button", name=f"Copy the {title} code")
-    button.click()
-    tab.wait_for_selector(".snippet button:has-text('Copied')")
-    tab.wait_for_selector(".snippet button:has-text('Copied')", state="detached")
+    tab.get_by_role("button", name=f"Copy the {title} code").click()
+    tab.wait_for_selector(f".api [role=status]:text-is('{title} code copied')", state="attached")
     return tab.evaluate("navigator.clipboard.readText()")
 
 
@@ -48,8 +46,13 @@ def test_a_closed_clipboard_is_said(chrome, lab_site):
     with visitor(chrome, lab_site) as tab:
         tab.evaluate("void (navigator.clipboard.writeText = () => Promise.reject(new Error('closed')))")
         tab.get_by_role("tab", name="API").click()
-        tab.get_by_role("button", name="Copy the Python code").click()
+        button = tab.get_by_role("button", name="Copy the Python code")
+        button.click()
         tab.wait_for_selector(".snippet button:has-text('Select it by hand')")
+        assert "select it by hand" in tab.locator(".api [role=status]").inner_text()
+        tab.evaluate("void (navigator.clipboard.writeText = () => Promise.resolve())")
+        button.click()
+        tab.wait_for_selector(".snippet button:has-text('Select it by hand')", state="detached")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
