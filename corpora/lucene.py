@@ -7,12 +7,14 @@ tied ones are lowered by 1e-6 each, so they fall strictly; the term weights sum 
 
 from __future__ import annotations
 
+import contextlib
 import json
+import math
 import re
 import threading
 import weakref
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -52,6 +54,7 @@ class LuceneRetriever:
             raise BadInput(f"BM25 with k1 {k1} and b {b}: k1 is 0 or more, b between 0 and 1")
         self.kind = "bm25+rm3" if feedback else "bm25"
         self._passages, self._java = passages, _open(str(folder), k1, b, feedback)
+        self._k1, self._b = k1, b
         self._idle, self._searching, self._closed = threading.Condition(), 0, False
         self._stem = lru_cache(maxsize=50_000)(self._analyse)
         self._release = weakref.finalize(self, _close, self._java)
@@ -63,20 +66,20 @@ class LuceneRetriever:
     def search(self, query: str, k: int) -> tuple[Hit, ...]:
         """The best `k` hits, score descending, then passage id; only stop words or unknown words give none."""
         check_k(k)
-        with self._idle:
-            if self._closed:
-                raise IndexFailure("this index is closed: open the corpus again")
-            self._searching += 1
-        try:
+        with self._open_index():
             return make_hits(self._search(_clean(query), min(k, len(self))))
-        finally:
-            with self._idle:
-                self._searching -= 1
-                self._idle.notify_all()
 
     def passage(self, id_: str) -> Passage | None:
         """The passage with this id, or None."""
         return self._passages.get(id_) if self._passages is not None else self._stored(id_)
+
+    def weigh(self, query: str, texts: Sequence[str]) -> list[float]:
+        """BM25 of each text for the query by this index's statistics, whether the index holds the text or not.
+
+        For a passage of the index it is `search`'s score, but for Lucene's rounding of long lengths (within 5 per cent).
+        """
+        with self._open_index():
+            return self._weigh(_clean(query), texts)
 
     def close(self) -> None:
         """Take no more searches, wait for those under way, then free the index; calling it again does nothing."""
@@ -84,6 +87,30 @@ class LuceneRetriever:
             self._closed = True
             self._idle.wait_for(lambda: self._searching == 0)
             self._release()
+
+    @contextlib.contextmanager
+    def _open_index(self) -> Iterator[None]:
+        """The index, not closed before the block ends; raises `IndexFailure` where it already is."""
+        with self._idle:
+            if self._closed:
+                raise IndexFailure("this index is closed: open the corpus again")
+            self._searching += 1
+        try:
+            yield
+        finally:
+            with self._idle:
+                self._searching -= 1
+                self._idle.notify_all()
+
+    @in_java
+    def _weigh(self, query: str, texts: Sequence[str]) -> list[float]:
+        searcher, term = self._java["explainer"], java_class("org.apache.lucene.index.Term")
+        statistics = searcher.collectionStatistics("contents")
+        size, average = statistics.docCount(), statistics.sumTotalTermFreq() / statistics.docCount()
+        wanted = Counter(self._analyse(query))
+        held = {stem: self._java["reader"].docFreq(term("contents", stem)) for stem in wanted}
+        rarity = {stem: count * math.log(1 + (size - held[stem] + 0.5) / (held[stem] + 0.5)) for stem, count in wanted.items()}
+        return [_bm25(rarity, self._analyse(_clean(text)), average, self._k1, self._b) for text in texts]
 
     @in_java
     def _search(self, query: str, k: int) -> list[tuple[Passage, float, tuple[TermWeight, ...]]]:
@@ -157,6 +184,13 @@ def stored_passage(id_: str, raw: str) -> Passage:
 def _clean(query: str) -> str:
     """The query with what Java cannot take (NUL, half surrogates) as blanks."""
     return "".join(" " if char == "\0" or "\ud800" <= char <= "\udfff" else char for char in query)
+
+
+def _bm25(rarity: Mapping[str, float], stems: Sequence[str], average: float, k1: float, b: float) -> float:
+    """Lucene's BM25: sum over the query's terms of idf * tf / (tf + k1 (1 - b + b length / average length)) (Robertson and Zaragoza 2009)."""
+    counts = Counter(stem for stem in stems if stem in rarity)
+    norm = k1 * (1 - b + b * len(stems) / average)
+    return sum(rarity[stem] * count / (count + norm) for stem, count in counts.items())
 
 
 def _terms(explanation: str, places: Mapping[str, Sequence[tuple[int, int]]], words: Mapping[str, str]) -> list[TermWeight]:

@@ -215,12 +215,12 @@ def open_corpus(name_or_path: str | Path, *, max_chars: int = MAX_PASSAGE_CHARS)
     )
 
 
-def corpus_from_passages(passages: Iterable[Passage], name: str = "my passages") -> Corpus:
+def corpus_from_passages(passages: Iterable[Passage], name: str = "my passages", *, max_chars: int = MAX_PASSAGE_CHARS) -> Corpus:
     """A corpus of passages in memory (a user's upload); its index lies in a folder of its own and goes with `close`.
 
-    Raises `BadInput` on a duplicate id, an empty or an overlong text.
+    Raises `BadInput` on a duplicate id, an empty text or one of more than `max_chars` characters.
     """
-    return Corpus(name, check_passages(tuple(passages)), temporary=True)
+    return Corpus(name, check_passages(tuple(passages), max_chars=max_chars), temporary=True)
 
 
 def _teaching() -> Corpus:

@@ -135,8 +135,8 @@ def check_query(query: str) -> str:
     return query
 
 
-def check_passages(passages: Sequence[Passage]) -> tuple[Passage, ...]:
-    """Return the passages as a tuple, or raise `BadInput` on a duplicate id, an empty or an overlong text."""
+def check_passages(passages: Sequence[Passage], *, max_chars: int = MAX_PASSAGE_CHARS) -> tuple[Passage, ...]:
+    """Return the passages as a tuple, or raise `BadInput` on a duplicate id, an empty text or one of more than `max_chars` characters."""
     seen: set[str] = set()
     for passage in passages:
         if passage.id in seen:
@@ -144,6 +144,6 @@ def check_passages(passages: Sequence[Passage]) -> tuple[Passage, ...]:
         seen.add(passage.id)
         if not passage.text.strip():
             raise BadInput(f"passage {passage.id!r} has no text: remove it or fill it in")
-        if len(passage.text) > MAX_PASSAGE_CHARS:
-            raise BadInput(f"passage {passage.id!r} has {len(passage.text)} characters, the limit is {MAX_PASSAGE_CHARS}: split it")
+        if len(passage.text) > max_chars:
+            raise BadInput(f"passage {passage.id!r} has {len(passage.text)} characters, the limit is {max_chars}: split it")
     return tuple(passages)

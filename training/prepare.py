@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from corpora import teaching
+from corpora.formats import MAX_ARTICLE_CHARS
 from corpora.registry import corpus_from_passages
 from dear.errors import BadInput
+from dear.types import Passage
 from training import mining
 from training.excerpts import excerpt_groups
 from training.groups import Candidate, Group, read_groups, write_groups
@@ -41,7 +43,8 @@ def mine_file(recipe: Recipe, progress: Progress = logger.info) -> int:
     groups: list[Iterator[Group]] = []
     if everything:
         progress(f"indexing {len(everything):,} passages for {recipe.mining.retriever}")
-        searcher = corpus_from_passages(everything.values(), "mining").retriever(recipe.mining.retriever)
+        corpus = corpus_from_passages(everything.values(), "mining", max_chars=MAX_ARTICLE_CHARS)
+        searcher = corpus.retriever(recipe.mining.retriever)
         groups += [mining.mine(found, searcher, settings, recipe.data.train[name] or None) for name, found in labelled.items()]
     groups += [mining.read_tevatron(path) for path in places.values() if path.is_file()]
     if recipe.data.teaching:
@@ -53,16 +56,16 @@ def mine_file(recipe: Recipe, progress: Progress = logger.info) -> int:
 
 def teach_file(recipe: Recipe, progress: Progress = logger.info) -> mining.FilterReport:
     """Write `teacher.out`: the groups of `mining.out` with teacher scores, false negatives dropped; return what was dropped."""
-    from training.teacher import open_teacher, score_file
+    from training.teacher import score_file
 
     source, out = Path(recipe.mining.out), Path(recipe.teacher.out)
     if not source.is_file():
         raise BadInput(f"mining.out {str(source)!r} does not exist: make it with `python -m training mine`")
     scored = out.with_name("scored-" + out.name)
     total = sum(1 for _ in read_groups(source))
-    teacher = open_teacher(recipe.teacher.model, engine=recipe.teacher.engine)
-    for done in score_file(source, scored, teacher, name=recipe.teacher.model):
-        progress(f"teacher {recipe.teacher.model}: {done:,} of {total:,} groups")
+    name, teacher = _teacher(recipe, source)
+    for done in score_file(source, scored, teacher, name=name):
+        progress(f"teacher {name}: {done:,} of {total:,} groups")
     settings = recipe.mining
     kept, report = mining.drop_false_negatives(
         read_groups(scored), ratio=settings.ratio, size=settings.size, hardest=settings.hardest, judged=_judged(recipe)
@@ -70,6 +73,19 @@ def teach_file(recipe: Recipe, progress: Progress = logger.info) -> mining.Filte
     write_groups(out, _excerpted(kept, recipe, teacher))
     write_json(out.with_name(out.name.split(".")[0] + "-report.json"), asdict(report) | {"groups": len(kept)})
     return report
+
+
+def _teacher(recipe: Recipe, source: Path) -> tuple[str, Teacher]:
+    """The teacher of the recipe and its whole name; BM25's share goes by the statistics of all the groups' passages."""
+    from training.teacher import open_teacher, with_bm25
+
+    name, weight = recipe.teacher.model, recipe.teacher.bm25
+    teacher = open_teacher(name, engine=recipe.teacher.engine)
+    if not weight:
+        return name, teacher
+    passages = {c.id: Passage(c.id, c.text, c.title) for group in read_groups(source) for c in group.passages}
+    index = corpus_from_passages(passages.values(), "teacher", max_chars=MAX_ARTICLE_CHARS).retriever("bm25")
+    return f"{name} + {weight:g} bm25", with_bm25(teacher, index, weight)
 
 
 def _excerpted(groups: list[Group], recipe: Recipe, teacher: Teacher) -> Iterator[Group]:

@@ -83,9 +83,13 @@ class Mining:
 
 @dataclass(frozen=True)
 class Teacher:
-    """Who writes the teacher's column: `minilm`, `cross-encoder:ID`, or a pointwise model of the zoo (see `training.teacher`)."""
+    """Who writes the teacher's column: `minilm`, `cross-encoder:ID`, or a pointwise model of the zoo (see `training.teacher`).
+
+    `bm25` adds that many times BM25's score: a bi-encoder misses words that must match.
+    """
 
     model: str = "llama2-13b-rankllama-teacher"
+    bm25: float = number(0.0, 0)
     engine: str = "auto"
     out: str = "out/groups-teacher.jsonl.gz"
 

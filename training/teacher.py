@@ -12,10 +12,13 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dear.errors import BadInput, EngineError
 from training.groups import Group, read_groups, write_groups
+
+if TYPE_CHECKING:
+    from corpora.lucene import LuceneRetriever
 
 logger = logging.getLogger(__name__)
 
@@ -42,6 +45,16 @@ def minilm(groups: Sequence[Group]) -> list[list[float]]:
     """
     vectors, row = _embedded([t for g in groups for t in (g.query, *(_text(c) for c in g.passages))])
     return [[COSINE_SCALE * float(vectors[row[_text(c)]] @ vectors[row[g.query]]) for c in g.passages] for g in groups]
+
+
+def with_bm25(teacher: Teacher, index: LuceneRetriever, weight: float) -> Teacher:
+    """The teacher's score plus `weight` times BM25 of the same text by the statistics of `index`."""
+
+    def score(groups: Sequence[Group]) -> list[list[float]]:
+        words = [index.weigh(g.query, [_text(c) for c in g.passages]) for g in groups]
+        return [[a + weight * b for a, b in zip(*both, strict=True)] for both in zip(teacher(groups), words, strict=True)]
+
+    return score
 
 
 def _embedded(texts: Sequence[str]) -> tuple[Any, dict[str, int]]:

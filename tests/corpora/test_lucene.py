@@ -57,6 +57,22 @@ def test_hits(small, sky):
     assert len(small) == 7
 
 
+def test_any_text_is_weighed_as_search_weighs_its_own(many):
+    hits = many["bm25"].search("red sky at night, star", 20)
+    weights = many["bm25"].weigh("red sky at night, star", [hit.passage.full_text for hit in hits])
+    assert weights == pytest.approx([hit.scores["retrieval"] for hit in hits], abs=2e-4)
+
+
+def test_a_text_outside_the_index_is_weighed_too(small):
+    both, one, none = small.weigh("blue whale", ["A blue whale is the largest animal.", "Whales sing.", "Bread rises."])
+    assert both > one > none == 0
+    assert small.weigh("the", ["the"]) == [0]
+    assert small.weigh("whale", []) == []
+    small.close()
+    with pytest.raises(IndexFailure, match="closed"):
+        small.weigh("whale", ["whale"])
+
+
 def test_bm25_by_hand(tmp_path):
     """One term, k1 0.9, b 0.4: idf = ln(1 + (N - n + 0.5) / (n + 0.5)), tf / (tf + k1 (1 - b + b length / mean))."""
     passages = [Passage("a", "sky sky blue"), Passage("b", "red sea wide"), Passage("c", "green grass hill")]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,8 @@ from training import cot_files, recipes
 from training.cot import read_rows
 from training.groups import read_groups
 from training.mining import read_beir
-from training.prepare import mine_file, teach_file, teaching_groups
+from training.prepare import _teacher, mine_file, teach_file, teaching_groups
+from training.teacher import minilm
 
 THINGS = ("lighthouse", "windmill", "aqueduct", "observatory", "granary", "cathedral", "harbour", "foundry")
 
@@ -54,6 +56,29 @@ def test_mine_then_teach_then_quote(recipe, monkeypatch):
     assert cot_files.make(recipe) == (5, 0)
     assert all(row.source == "quoted/things" for row in read_rows(recipe.cot.out))
     assert cot_files.check(recipe, recipe.cot.out).ok
+
+
+@pytest.mark.model
+def test_a_teacher_that_also_counts_words(recipe, monkeypatch):
+    """Each score is the bi-encoder's and the stated share of BM25; the file says which teacher wrote it."""
+    monkeypatch.delenv("DEAR_DATA", raising=False)
+    mine_file(recipe)
+    groups = list(read_groups(recipe.mining.out))
+    name, teacher = _teacher(replace(recipe, teacher=replace(recipe.teacher, bm25=0.5)), Path(recipe.mining.out))
+    assert name == "minilm + 0.5 bm25"
+    plain, both = minilm(groups), teacher(groups)
+    words = [[2 * (b - a) for a, b in zip(*pair, strict=True)] for pair in zip(plain, both, strict=True)]
+    assert all(weight >= -1e-6 for group in words for weight in group)
+    best = [max(zip(row, g.passages, strict=True), key=lambda pair: pair[0])[1] for row, g in zip(words, groups, strict=True)]
+    assert all(passage.label for passage in best), "the passage with the query's own words"
+
+
+def test_whole_articles_are_mined(recipe):
+    folder = recipe.data.folder / "train" / "things"
+    texts = {"d0": "The lighthouse of Oldtown is a long story. " * 1_000, "d1": "The windmill of Oldtown.", "d2": "Oldtown."}
+    write(folder / "corpus.jsonl.gz", [{"id": id, "title": "", "text": text} for id, text in texts.items()])
+    assert mine_file(recipe) == 2
+    assert all("things/d0" in {c.id for c in group.passages} for group in read_groups(recipe.mining.out)), "the article is a negative"
 
 
 def test_whole_articles_are_read(recipe):
