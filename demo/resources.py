@@ -26,6 +26,7 @@ logger = logging.getLogger(__name__)
 State = Literal["waiting", "loading", "ready", "failed"]
 SLOW_S = 8.0  # after that long a first start is the likely reason, and is said
 NOW, SOON, LATER = 0, 1, 2
+RESTS_S = 0.1
 _SERVED = re.compile(r"openai:(?P<model>.+?)@(?P<url>https?://\S+)")
 ENGINE_OF = {"fp32": "transformers", "int8": "onnx", "int4": "onnx"}
 LISTWISE_PRECISIONS = tuple(ENGINE_OF)
@@ -58,6 +59,7 @@ class _Job:
     error: Exception | None = None
     shown: bool = True
     private: bool = False  # one visitor's: never listed
+    awaited: bool = False  # somebody asked for it
 
 
 @dataclass
@@ -118,6 +120,7 @@ class Resources:
         """Ask for a part; what failed before is tried again."""
         with self._lock:
             job = self._job(key)
+            job.awaited = job.awaited or priority == NOW
             if job.state == "failed":
                 job.state, job.error, job.detail = "waiting", None, ""
             if job.state == "waiting":
@@ -200,7 +203,7 @@ class Resources:
                 return
             job.state, job.since = "loading", time.monotonic()
         try:
-            job.value = job.load(lambda detail: setattr(job, "detail", detail))
+            job.value = job.load(lambda detail: self._told(job, detail))
             job.state = "ready"
         except Exception as error:
             if not isinstance(error, DearError):
@@ -210,6 +213,14 @@ class Resources:
             job.state = "failed"
         job.detail = ""
         logger.debug("%s: %s after %.1f s", key, job.state, time.monotonic() - job.since)
+
+    def _told(self, job: _Job, detail: str) -> None:
+        """Note how far a part is. One that nobody waits for leaves the processor to a run that has the model, until it ends or a part is asked for."""
+        job.detail = detail
+        while self.model_lock.locked() and not job.awaited and self._queue.empty():
+            job.detail = f"{detail}, resting while a run has the model"
+            time.sleep(RESTS_S)
+        job.detail = detail
 
     def _in_precision(self, given: str, model: str, precision: str) -> Any:
         """The listwise engine in a precision asked for; the usual one where it has that precision already."""

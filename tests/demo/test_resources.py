@@ -10,7 +10,7 @@ from demo_parts import write_corpus
 
 from dear.errors import DearError
 from demo.limits import MINE, check_name
-from demo.resources import Resources, public_models, public_names
+from demo.resources import LATER, Resources, public_models, public_names
 
 
 def test_names_are_short_distinct_and_pass_the_check():
@@ -61,3 +61,48 @@ def test_models_are_known_by_their_own_names_alone(tmp_path):
     assert "its server" in told
     assert not [private for private in ("secret-place", "10.9.8", "user:word") if private in told]
     assert resources.part("scorer:student").state == "failed", "there is no such folder, which is said under its own name"
+
+
+def test_what_nobody_waits_for_leaves_the_processor_to_a_run(tmp_path):
+    """Embeddings made in the background rest while a run has the model, and go on once it ends or somebody asks for a part."""
+    resources = Resources(corpora=(str(write_corpus(tmp_path / "small")),), models=("fake",))
+    steps: list[int] = []
+
+    def load(tell):
+        for step in range(4):
+            steps.append(step)
+            tell(f"{step} of 4")
+        return steps
+
+    for key in ("slow", "urgent"):
+        resources._add(key, key, load)
+    with resources.model_lock:
+        resources.start()
+        resources.want("slow", LATER)
+        assert eventually(lambda: "resting" in resources.part("slow").detail)
+        time.sleep(0.5)
+        assert steps == [0]
+    assert eventually(lambda: resources.part("slow").state == "ready")
+    steps.clear()
+    with resources.model_lock:
+        resources.want("urgent")
+        assert eventually(lambda: resources.part("urgent").state == "ready")
+    assert steps == [0, 1, 2, 3]
+
+
+def test_a_resting_part_makes_way_for_one_that_is_waited_for(tmp_path):
+    resources = Resources(corpora=(str(write_corpus(tmp_path / "small")),), models=("fake",))
+    resources._add("slow", "slow", lambda tell: [tell(str(step)) for step in range(3)])
+    with resources.model_lock:
+        resources.start()
+        resources.want("slow", LATER)
+        assert eventually(lambda: "resting" in resources.part("slow").detail)
+        resources.want("retriever:small:bm25+rm3")
+        assert eventually(lambda: resources.part("retriever:small:bm25+rm3").state == "ready")
+
+
+def eventually(holds, seconds: float = 20) -> bool:
+    end = time.monotonic() + seconds
+    while not holds() and time.monotonic() < end:
+        time.sleep(0.02)
+    return bool(holds())
