@@ -20,9 +20,15 @@ def excerpt(query: str, text: str, words: int) -> str:
     >>> excerpt("who finished the lighthouse", "Ships came. The lighthouse was finished by a mason. Gulls nest on it.", 8)
     'The lighthouse was finished by a mason.'
     """
+    start, end = place(query, text, words)
+    return text[start:end]
+
+
+def place(query: str, text: str, words: int) -> tuple[int, int]:
+    """Where the excerpt stands in the text: its first character, and the one after its last."""
     spans = sentences(text)
     if not spans or len(text.split()) <= words:
-        return text
+        return 0, len(text)
     wanted = set(terms(query))
     return run(text, spans, [len(wanted.intersection(terms(text[a:b]))) for a, b in spans], words)
 
@@ -32,13 +38,13 @@ def terms(text: str) -> Collection[str]:
     return [_ENDING.sub("", word) or word for word in _WORD.findall(text.casefold())]
 
 
-def run(text: str, spans: Sequence[tuple[int, int]], worth: Sequence[float], words: int) -> str:
-    """The sentence of most worth, grown by the worthier neighbour while at most `words` words are kept; a longer sentence stays whole."""
+def run(text: str, spans: Sequence[tuple[int, int]], worth: Sequence[float], words: int) -> tuple[int, int]:
+    """The place of the sentence of most worth, grown by the worthier neighbour up to `words` words; a longer sentence stays whole."""
     first = last = max(range(len(spans)), key=lambda i: worth[i])
     while True:
         sides = [i for i in (first - 1, last + 1) if 0 <= i < len(spans)]
         grown = [(worth[i], min(first, i), max(last, i)) for i in sides]
         fitting = [(w, a, b) for w, a, b in grown if len(text[spans[a][0] : spans[b][1]].split()) <= words]
         if not fitting:
-            return text[spans[first][0] : spans[last][1]]
+            return spans[first][0], spans[last][1]
         _, first, last = max(fitting)

@@ -199,6 +199,8 @@ class Pipeline:
             if part is not None and stage in s.stages:
                 config[stage] = part.info.chip()
                 config[f"{stage}_engine"] = part.info.engine
+        if "pointwise" in config and self.scorer is not None and self.scorer.info.excerpt:
+            config["excerpt"] = self.scorer.info.excerpt
         return {key: str(value) for key, value in config.items()}
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from functools import cache, lru_cache
+import re
+from functools import lru_cache
 
-from dear import excerpts, zoo
+from dear import excerpts
 from dear.explain import decisive, lexical, sentences
 from dear.types import Evidence, Hit, TermWeight
 from demo.handlers import View, stage_before
@@ -14,6 +15,7 @@ from demo.markup import esc, excerpt, highlight, join, number, shorten
 MAX_TERMS = 8
 FIRST = 10  # cards shown without a click
 EXCERPT = 150
+_NUMBER = re.compile("[0-9]{1,4}")
 ORDER_NAMES = {"retrieval": "as retrieved", "pointwise": "by pointwise score", "listwise": "by the listwise ranking"}
 
 
@@ -115,7 +117,7 @@ def _text(view: View, hit: Hit) -> str:
 
 def _read(view: View, hit: Hit) -> str:
     """Which sentences the pointwise student had before it, where it does not read the whole of a long passage."""
-    words, text = _reads(view.config.get("pointwise", "")), hit.passage.text
+    words, text = _reads(view), hit.passage.text
     if "pointwise" not in hit.scores or not words or len(text.split()) <= words:
         return ""
     first, last, count = _sentences_read(view.query, text, words)
@@ -128,18 +130,15 @@ def _read(view: View, hit: Hit) -> str:
 @lru_cache(maxsize=1024)
 def _sentences_read(query: str, text: str, words: int) -> tuple[int, int, int]:
     """The first and the last sentence of a passage's excerpt, counted from 1, and how many the passage has."""
-    part, spans = excerpts.excerpt(query, text, words), sentences(text)
-    start = text.index(part)
-    inside = [i for i, (a, b) in enumerate(spans, 1) if start <= a and b <= start + len(part)]
+    (start, end), spans = excerpts.place(query, text, words), sentences(text)
+    inside = [i for i, (a, b) in enumerate(spans, 1) if start <= a and b <= end]
     return (inside[0], inside[-1], len(spans)) if inside else (1, len(spans), len(spans))
 
 
-@cache
-def _reads(engine: str) -> int:
-    """The words that the pointwise student of a chip ("dear-nano · fp32 · CPU") reads of a long passage; 0: all it can, from the head."""
-    name, *rest = (part.strip() for part in engine.split("·"))
-    found = zoo.nano().pointwise if name == "dear-nano" and "zero-shot" not in rest else None
-    return found.excerpt if found else 0
+def _reads(view: View) -> int:
+    """The words that the run's pointwise student read of a long passage, as the run says; 0: all it could, from the head."""
+    said = view.config.get("excerpt", "")
+    return int(said) if _NUMBER.fullmatch(said) else 0
 
 
 def _which(view: View, hit: Hit) -> str:

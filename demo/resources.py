@@ -215,7 +215,7 @@ class Resources:
         logger.debug("%s: %s after %.1f s", key, job.state, time.monotonic() - job.since)
 
     def _told(self, job: _Job, detail: str) -> None:
-        """Note how far a part is. One that nobody waits for leaves the processor to a run that has the model, until it ends or a part is asked for."""
+        """Note how far a part is. One nobody waits for leaves the processor to a run that has the model, until it ends or a part is asked for."""
         job.detail = detail
         while self.model_lock.locked() and not job.awaited and self._queue.empty():
             job.detail = f"{detail}, resting while a run has the model"

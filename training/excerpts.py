@@ -50,7 +50,8 @@ def _cut(group: Group, words: int) -> Group:
             passages.append(candidate)
             continue
         worth = [sum(rare[term] for term in wanted & set(terms(candidate.text[a:b]))) for a, b in some]
-        passages.append(replace(candidate, text=run(candidate.text, some, worth, words)))
+        start, end = run(candidate.text, some, worth, words)
+        passages.append(replace(candidate, text=candidate.text[start:end]))
     return group if tuple(passages) == group.passages else replace(group, passages=tuple(passages))
 
 

@@ -28,6 +28,7 @@ class EngineInfo:
     reason: str = ""  # why this engine and precision were chosen
     trained: bool = True  # False: the bare base, zero-shot
     prompt: str = "nano"  # the prompt family (see `dear.prompts`)
+    excerpt: int = 0  # words that a scorer reads of a long passage (0: its head)
 
     def chip(self) -> str:
         """A short label, e.g. 'dear-nano · int4 · CPU', with 'zero-shot' when no adapter is on it."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -42,7 +43,7 @@ class TransformersScorer:
     def __init__(self, student: Student, *, name: str = "", reason: str = "", batch_tokens: int | None = None) -> None:
         self._student = student
         info = engine_info(student, reason)
-        self.info = EngineInfo(info.engine, name or info.model, info.precision, info.device, info.reason, info.trained, info.prompt)
+        self.info = replace(info, model=name or info.model, excerpt=student.checkpoint.excerpt if student.head == "score" else 0)
         self._budget = batch_tokens or BATCH_TOKENS["cuda" if student.device.startswith("cuda") else "cpu"]
         self._answers = None if student.head == "score" else [encode_plain(student.tokenizer, word)[0] for word in (YES, NO)]
 
@@ -103,7 +104,7 @@ class TransformersGenerator:
 
     def __init__(self, student: Student, *, name: str = "", reason: str = "") -> None:
         info = engine_info(student, reason)
-        self.info = EngineInfo(info.engine, name or info.model, info.precision, info.device, info.reason, info.trained, info.prompt)
+        self.info = replace(info, model=name or info.model)
         self.context = student.checkpoint.context
         self.eos_ids = eos_ids(student.tokenizer)
         self._student = student
