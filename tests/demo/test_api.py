@@ -241,3 +241,10 @@ def test_parts_arrive_as_they_were_sent():
 
     parts = [run(3, 3, 3, 3), run(2, 2, 2, 2), [{"type": "Final"}]]
     assert [part for part in arrived(_apart(part for part in parts)) if part] == parts
+
+
+def test_no_code_before_the_address_is_known(address):
+    """The page as it is sent knows no address yet: code with a wrong one could be copied before the right one is there."""
+    page = get(address)[2]
+    assert "The calls and their code appear" in page
+    assert api_panel.FALLBACK not in page
