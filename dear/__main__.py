@@ -6,6 +6,7 @@ This is an edge: the one module of `dear` that may reach into `corpora`, and onl
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator, Sequence
 from importlib import import_module
 from itertools import islice
@@ -15,13 +16,14 @@ from typing import Annotated, Any
 import typer
 
 from dear import events as ev
-from dear.errors import BadInput, run_command_line
+from dear.errors import BadInput, DearError, EngineError, run_command_line
 from dear.logs import start_logging
 from dear.pipeline import Settings
 from dear.types import Hit, Passage
 
 app = typer.Typer(help="DeAR: two-stage reranking with reasons.", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 MAX_CANDIDATES = 1000
+MAX_FAILURES = 5  # in a row, before a bulk run gives up
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON lines instead of text.")]
 Model = Annotated[str, typer.Option(help="A model of the zoo, a local folder, or a hub id.")]
@@ -97,10 +99,12 @@ def rerank(
     settings = Settings(candidates=candidates, depth=depth, window=window, stride=stride, reasoning=not fast, max_tokens=max_tokens)
     if run or requests:
         from dear.bulk import Shard
+        from dear.runs import open_lines
 
         job = Shard.parse(shard)
         if query or not out or (run and requests):
             raise BadInput("a bulk run takes either --run or --requests, needs --out, and has no query argument")
+        open_lines(run or requests).close()  # type: ignore[arg-type]  # before a model is loaded
         _bulk(_requests(run, requests, queries, corpus, candidates), _load(model, stage, engine, settings), out, job, model)
         return
     if not query:
@@ -192,7 +196,7 @@ def _room(name: str) -> Any:
 
 
 def _open_corpus(name: str) -> Any:
-    return import_module("corpora.registry").open_corpus(name)
+    return import_module("corpora.registry").open_corpus(name, max_chars=_room("formats").MAX_ARTICLE_CHARS)
 
 
 def _read_passages(path: Path) -> list[Passage]:
@@ -222,8 +226,22 @@ def _bulk(requests: Iterator[Any], reranker: Any, out: Path, shard: Any, tag: st
 
     from dear.bulk import rerank_file
 
-    for _ in tqdm(rerank_file(requests, reranker, out, shard=shard, tag=tag.replace("/", "-")), unit="query", desc=f"rerank -> {out}"):
-        pass
+    failures: list[str] = []  # since the last query that was ranked
+    count = 0
+
+    def failed(query_id: str, error: DearError) -> None:
+        nonlocal count
+        count += 1
+        failures.append(query_id)
+        tqdm.write(f"query {query_id!r} is passed over: {error}", file=sys.stderr)
+        if len(failures) == MAX_FAILURES:
+            raise EngineError(f"{MAX_FAILURES} queries in a row failed, the last with: {error}")
+
+    for _ in tqdm(rerank_file(requests, reranker, out, shard=shard, tag=tag.replace("/", "-"), failed=failed), unit="query", desc=f"rerank -> {out}"):
+        failures.clear()
+    if count:
+        print(f"{count} queries could not be ranked; the same command tries them again", file=sys.stderr)
+        raise typer.Exit(1)
 
 
 def _show(events: Iterator[ev.Event], as_json: bool) -> None:

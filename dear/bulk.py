@@ -1,7 +1,8 @@
 """Reranking many queries: streamed in and out in constant memory, resumable, in shards for any job scheduler.
 
 A request is a query with its passages. They come from a JSONL file of requests, or from a TREC run with its corpus. Output
-is appended query by query, so that a run that was killed goes on where it stopped.
+is appended query by query, so that a run that was killed goes on where it stopped; a note beside it says which model and settings
+it is of, and one job at a time writes it.
 """
 
 from __future__ import annotations
@@ -9,24 +10,27 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from zlib import crc32
 
 from dear import events as ev
-from dear.errors import BadInput, EngineError
+from dear.errors import BadInput, DearError, EngineError
+from dear.evaluation.questions import asked, readable
 from dear.reranker import Reranker, as_passage
-from dear.runs import read_trec, trec_lines
+from dear.runs import open_lines, read_trec, text_lines, trec_lines, write_atomic
 from dear.types import Hit, Passage
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One query and the passages to rank for it."""
+    """One query, the passages to rank for it, and the ids of those behind them, which keep their order."""
 
     query_id: str
     query: str
     passages: tuple[Passage, ...]
+    rest: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,48 +58,101 @@ class Shard:
 
 
 def requests_from_jsonl(path: Path | str) -> Iterator[Request]:
-    """Read lines {"query_id"?, "query", "passages": [{"id", "text", "title"?}]}; a bad line raises `BadInput` with its number."""
-    with open(path, "rb") as file:
-        for number, raw in enumerate(file, 1):
-            if not raw.strip():
+    """Read lines {"query_id"?, "query", "passages": [{"id", "text", "title"?}]}, also .gz; a bad line raises `BadInput` with its number."""
+    with open_lines(path) as file:
+        for number, line in enumerate(text_lines(file, path), 1):
+            if not line.strip():
                 continue
             try:
-                data = json.loads(raw.decode("utf-8"))
-                passages = tuple(as_passage(item, n) for n, item in enumerate(data["passages"], 1))
-                yield Request(str(data.get("query_id", number)), data["query"], passages)
+                data = json.loads(line)
+                passages = tuple(readable(as_passage(item, n)) for n, item in enumerate(data["passages"], 1))
+                yield Request(str(data.get("query_id", number)), asked(data["query"]), passages)
             except (ValueError, KeyError, TypeError, AttributeError) as error:
                 raise BadInput(f'{path}, line {number}: {error}: write {{"query_id", "query", "passages": [{{"id", "text"}}]}}') from error
 
 
 def requests_from_run(run: Path | str, queries: dict[str, str], passage: Callable[[str], Passage], depth: int) -> Iterator[Request]:
-    """Read a TREC run; `passage` looks a passage up by id. Raises `BadInput` on a query id that `queries` lacks."""
+    """Read a TREC run and have the first `depth` of each query ranked; `passage` looks a passage up by id.
+
+    Overlong queries and passages are cut, as for the published benchmarks. Raises `BadInput` on a query id that `queries` lacks.
+    """
     for query_id, rows in read_trec(run):
         if query_id not in queries:
             raise BadInput(f"{run}: query {query_id!r} has no text: add it to the queries file")
-        yield Request(query_id, queries[query_id], tuple(passage(row[1]) for row in rows[:depth]))
+        ids = [row[1] for row in rows]
+        yield Request(query_id, asked(queries[query_id]), tuple(readable(passage(id)) for id in ids[:depth]), tuple(ids[depth:]))
 
 
-def rerank_file(requests: Iterable[Request], reranker: Reranker, out: Path, *, shard: Shard, tag: str) -> Iterator[str]:
+Failure = Callable[[str, DearError], None]
+
+
+def rerank_file(
+    requests: Iterable[Request], reranker: Reranker, out: Path, *, shard: Shard, tag: str, failed: Failure | None = None
+) -> Iterator[str]:
     """Rank each request of the shard and append it to `out`; yield the query ids as they are done.
 
-    `out` ending in .jsonl gets {"query_id", "query", "hits"} a line; anything else is a TREC run. What is already there is kept
-    and skipped; a half-written last query (no line end, or fewer lines than passages) is cut off and ranked again.
+    `out` ending in .jsonl gets {"query_id", "query", "hits"} a line; anything else is a TREC run, in which the unranked rest follows the ranked
+    passages. What is already there is kept and skipped; a half-written last query (no line end, or fewer lines than passages) is cut
+    off and ranked again. A query that cannot be ranked is given to `failed` and passed over; without `failed`, its error is raised.
+    Raises `BadInput` where `out` is another job's, now or before: another model, stage, setting or shard.
     """
     out.parent.mkdir(parents=True, exist_ok=True)
     as_json = out.suffix == ".jsonl"
-    done = {} if not out.exists() else _done_json(out) if as_json else _done_trec(out)
-    with open(out, "a", encoding="utf-8") as file:
-        for request in requests:
-            if not shard.holds(request.query_id) or done.get(request.query_id, -1) >= len(request.passages):
-                continue
-            if request.query_id in done:  # only the last query can be short: it was cut while being written
+    with _alone(out):
+        _claim(out, {"tag": tag, "shard": f"{shard.index}/{shard.of}", **_about(reranker)})
+        done = {} if not out.exists() else _done_json(out) if as_json else _done_trec(out)
+        with open(out, "a", encoding="utf-8") as file:
+            for request in requests:
+                expected = len(request.passages) + (0 if as_json else len(request.rest))
+                if not shard.holds(request.query_id) or done.get(request.query_id, -1) >= expected:
+                    continue
+                if request.query_id in done:  # only the last query can be short: it was cut while being written
+                    file.flush()
+                    _drop_query(out, request.query_id)
+                try:
+                    hits = reranker.rank(request.query, request.passages)
+                    lines = _json_line(request, hits) if as_json else list(trec_lines(request.query_id, [*hits, *_unread(request)], tag))
+                except DearError as error:
+                    if failed is None:
+                        raise
+                    failed(request.query_id, error)
+                    continue
+                file.write("".join(line + "\n" for line in lines))
                 file.flush()
-                _drop_query(out, request.query_id)
-            hits = reranker.rank(request.query, request.passages)
-            lines = _json_line(request, hits) if as_json else list(trec_lines(request.query_id, hits, tag))
-            file.write("".join(line + "\n" for line in lines))
-            file.flush()
-            yield request.query_id
+                yield request.query_id
+
+
+@contextmanager
+def _alone(out: Path) -> Iterator[None]:
+    """Nobody else writes `out` meanwhile; raises `BadInput` where somebody does."""
+    from filelock import FileLock, Timeout
+
+    try:
+        with FileLock(f"{out}.lock", timeout=0):
+            yield
+    except Timeout as error:
+        raise BadInput(f"another job is writing {out}: give each shard its own --out, or wait for that job") from error
+
+
+def _about(reranker: Reranker) -> dict[str, str]:
+    parts = {"pointwise": reranker.scorer, "listwise": reranker.generator}
+    return {name: part.info.chip() for name, part in parts.items() if part} | {"settings": json.dumps(asdict(reranker.settings))}
+
+
+def _claim(out: Path, about: dict[str, str]) -> None:
+    """Note beside `out` what it is of; raises `BadInput` where it holds lines of something else."""
+    note = out.with_name(out.name + ".made-by.json")
+    if out.exists() and out.stat().st_size:
+        before = json.loads(note.read_text(encoding="utf-8")) if note.is_file() else {}
+        if before != about:
+            changed = ", ".join(sorted(key for key in before.keys() | about.keys() if before.get(key) != about.get(key)))
+            raise BadInput(f"{out} holds the output of another job ({changed} changed): choose another --out, or delete it")
+    write_atomic(note, [json.dumps(about, ensure_ascii=False)])
+
+
+def _unread(request: Request) -> Iterator[Hit]:
+    """The passages behind the ranked ones, by id alone."""
+    return (Hit(Passage(id, ""), rank) for rank, id in enumerate(request.rest, len(request.passages) + 1))
 
 
 def _json_line(request: Request, hits: tuple[Hit, ...]) -> list[str]:

@@ -82,5 +82,5 @@ def as_passage(value: str | Passage | Mapping[str, str], number: int) -> Passage
     if isinstance(value, str):
         return Passage(str(number), value)
     if isinstance(value, Mapping) and isinstance(value.get("text"), str):
-        return Passage(str(value.get("id", number)), value["text"], str(value.get("title", "")))
+        return Passage(str(value.get("id", number)), value["text"], str(value.get("title") or ""))
     raise BadInput(f"passage {number} is {type(value).__name__} without a text: give a string, a Passage, or a mapping with 'text'")

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import io
 import os
+import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import IO
 
 from dear import events as ev
 from dear.errors import BadInput
@@ -74,12 +77,13 @@ def trec_lines(query_id: str, hits: Sequence[Hit], tag: str) -> Iterator[str]:
 def read_trec(path: Path | str) -> Iterator[tuple[str, list[RunRow]]]:
     """Yield (query id, rows) of a TREC run, one query at a time, in constant memory; rows of a query must stand together.
 
-    Rows come back by score, ties by the rank column. Raises `BadInput` with the line number on a damaged line or a query that returns.
+    The file may be .gz. Rows come back by score, ties by the rank column. Raises `BadInput` on a file that cannot be read, and with the
+    line number on a damaged line or a query that returns.
     """
     done: set[str] = set()
     current: list[RunRow] = []
-    with open(path, encoding="utf-8") as file:
-        for number, line in enumerate(file, 1):
+    with open_lines(path) as file:
+        for number, line in enumerate(text_lines(file, path), 1):
             if not line.strip():
                 continue
             row = _trec_row(path, number, line)
@@ -92,6 +96,25 @@ def read_trec(path: Path | str) -> Iterator[tuple[str, list[RunRow]]]:
             current.append(row)
     if current:
         yield current[0][0], _by_score(current)
+
+
+def open_lines(path: Path | str) -> IO[bytes]:
+    """A file to be read line by line, unpacked where its name ends in .gz; raises `BadInput` where it cannot be opened."""
+    try:
+        return gzip.open(path, "rb") if str(path).endswith(".gz") else open(path, "rb")
+    except OSError as error:
+        raise BadInput(f"{path} cannot be read ({error.strerror}): give a file that exists") from error
+
+
+def text_lines(file: Iterable[bytes], path: Path | str) -> Iterator[str]:
+    """The lines as text; raises `BadInput` with the line number on one that is not UTF-8, or where the packing is damaged."""
+    number = 1
+    try:
+        for raw in file:
+            yield raw.decode("utf-8")
+            number += 1
+    except (UnicodeDecodeError, EOFError, OSError, zlib.error) as error:
+        raise BadInput(f"{path}, line {number}: not text in UTF-8 ({error}): unpack or convert the file") from error
 
 
 def _trec_row(path: Path | str, number: int, line: str) -> RunRow:

@@ -62,7 +62,7 @@ def ablate(
     seeds: Annotated[int, typer.Option(min=1, help="Runs a loss, seeds 0, 1, …")] = 3,
     pairs: Annotated[int, typer.Option(min=1, help="Pairs a run sees.")] = 4000,
 ) -> None:
-    """Stage 1 by CE, CE + RankNet, CE + KL and all three: nDCG@10 and calibration on pointwise.dev; goes on where it was cut."""
+    """Stage 1 by CE, CE + RankNet, CE + KL and all three: nDCG@10 and calibration on pointwise.dev or the teaching dev topics; goes on where cut."""
     from training import ablation
 
     loaded = _load(recipe, overrides)
@@ -147,7 +147,7 @@ def plan(
 
 
 def _generate(loaded: recipes.Recipe, most: int, yes: bool) -> None:
-    from itertools import islice
+    import random
 
     from tqdm import tqdm
 
@@ -156,7 +156,9 @@ def _generate(loaded: recipes.Recipe, most: int, yes: bool) -> None:
 
     if not Path(loaded.cot.groups or ".").is_file():
         raise BadInput(f"cot.groups {loaded.cot.groups!r} does not exist: make it with `python -m training mine`, or set cot.groups=FILE")
-    tasks = cot_generate.tasks_of(islice(read_groups(loaded.cot.groups), most), loaded.cot.max_k)
+    found = list(read_groups(loaded.cot.groups))
+    random.Random(loaded.cot.seed).shuffle(found)  # a file has its sets one after another
+    tasks = cot_generate.tasks_of(found[:most], loaded.cot.max_k)
     todo = cot_generate.open_tasks(tasks, loaded.cot.generated)
     print(f"{len(tasks) - len(todo):,} of {len(tasks):,} done; open: {cot_generate.estimate(todo, loaded.cot)}")
     with tqdm(total=len(todo), unit="row", disable=not todo or not yes) as bar:

@@ -2,11 +2,12 @@
 
 The paper's claim is that the hybrid keeps scores calibrated; so beside nDCG@10 stands the calibration error after Platt scaling.
 Every run is a stage 1 by the recipe with its own loss weights and seed, in a folder of its own; runs that are there are not
-made again, so the command goes on where it was cut.
+made again, so the command goes on where it was cut. The folder's name has a digest of all that the result depends on.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import statistics
@@ -18,6 +19,7 @@ from dear.errors import BadInput
 from dear.metrics import evaluate
 from training.calibration import error_after_platt
 from training.groups import Group, read_groups
+from training.prepare import teaching_groups
 from training.recipes import Recipe
 from training.saving import write_json
 
@@ -38,15 +40,16 @@ class Outcome:
 
 
 def ablate(recipe: Recipe, seeds: Sequence[int], pairs: int) -> Iterator[Outcome]:
-    """Train and measure every loss with every seed on about `pairs` pairs; yields as runs end. `pointwise.dev` says on what to measure."""
+    """Train and measure every loss with every seed on about `pairs` pairs; yields as runs end.
+
+    They are measured on the groups of `pointwise.dev`, or where that is empty on the teaching corpus' dev topics.
+    """
     from training.pointwise import train
 
-    if not recipe.pointwise.dev:
-        raise BadInput("pointwise.dev is empty: name a file of groups to measure on")
-    dev = list(read_groups(recipe.pointwise.dev))
+    dev = list(read_groups(recipe.pointwise.dev) if recipe.pointwise.dev else teaching_groups("dev"))
     for loss in PARTS:
         for seed in seeds:
-            one = variant(recipe, loss, seed, pairs)
+            one = variant(recipe, loss, seed, pairs, dev)
             result = one.folder("pointwise") / RESULT
             if not result.is_file():
                 folder = train(one)
@@ -54,7 +57,7 @@ def ablate(recipe: Recipe, seeds: Sequence[int], pairs: int) -> Iterator[Outcome
             yield Outcome(**json.loads(result.read_text(encoding="utf-8")))
 
 
-def variant(recipe: Recipe, loss: str, seed: int, pairs: int) -> Recipe:
+def variant(recipe: Recipe, loss: str, seed: int, pairs: int, dev: Sequence[Group] = ()) -> Recipe:
     """The recipe with one loss of `PARTS`, a seed, steps for about `pairs` pairs, no evaluation on the way and a folder of its own."""
     settings = recipe.pointwise
     kept = PARTS[loss]
@@ -62,9 +65,17 @@ def variant(recipe: Recipe, loss: str, seed: int, pairs: int) -> Recipe:
     if settings.cross_entropy <= 0 or any(weights[name] <= 0 for name in kept):
         raise BadInput(f"the recipe gives a part of {loss!r} the weight 0: set pointwise.cross_entropy, ranknet and kl above 0")
     steps = max(1, round(pairs / (settings.groups_per_step * settings.gradient_accumulation * recipe.mining.size)))
-    name = f"{loss.lower().replace(' + ', '-')}-{seed}"
     stage = replace(settings, **weights, seed=seed, max_steps=steps, dev="", save_steps=steps)
-    return replace(recipe, pointwise=stage, output=replace(recipe.output, folder=str(Path(recipe.output.folder) / "ablation" / name)))
+    one = replace(recipe, pointwise=stage)
+    folder = Path(recipe.output.folder) / "ablation" / f"{loss.lower().replace(' + ', '-')}-{seed}-{_digest(one, steps, dev)}"
+    return replace(one, output=replace(recipe.output, folder=str(folder)))
+
+
+def _digest(recipe: Recipe, steps: int, dev: Sequence[Group]) -> str:
+    from training.running import identity
+
+    said = json.dumps([identity(recipe, "pointwise"), steps, [asdict(group) for group in dev]], sort_keys=True)
+    return hashlib.sha256(said.encode()).hexdigest()[:8]
 
 
 def scores_of(folder: Path, groups: Sequence[Group]) -> list[list[float]]:

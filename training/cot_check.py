@@ -13,7 +13,7 @@ from corpora.formats import read_passages, read_queries
 from corpora.teaching import Teaching
 from dear.errors import BadInput
 from dear.explain import find_quote
-from dear.parse import parse
+from dear.parse import Answer, parse
 from training.cot import Row
 
 logger = logging.getLogger(__name__)
@@ -150,6 +150,15 @@ def ungrounded(output: str, passages: dict[int, str]) -> list[str]:
     return [c.quote for c in answer.citations if find_quote(c.quote, passages.get(c.identifier, "")) is None]
 
 
+def supported_below(answer: Answer, count: int) -> bool:
+    """Whether a whole ranking of `count` passages puts one that the answer cites below one that it does not."""
+    cited = {c.identifier for c in answer.citations}
+    places = {identifier: place for place, identifier in enumerate(answer.permutation)}
+    rest = [places[i] for i in range(1, count + 1) if i not in cited]
+    held = [places[i] for i in cited if i in places]
+    return bool(held and rest) and max(held) > min(rest)
+
+
 def _check_answer(row: Row, passages: dict[int, str], where: str, report: Report) -> None:
     answer = parse(row.output, len(passages))
     if answer.status != "complete":
@@ -160,10 +169,7 @@ def _check_answer(row: Row, passages: dict[int, str], where: str, report: Report
     report.grounded += len(answer.citations) - len(missing)
     for quote in missing:
         report.found("quote not in its passage", f"{where}: {quote!r}")
-    cited = {c.identifier for c in answer.citations}
-    places = {identifier: place for place, identifier in enumerate(answer.permutation)}
-    rest = [places[i] for i in passages if i not in cited]
-    if cited and rest and max(places[i] for i in cited) > min(rest):
+    if answer.status == "complete" and supported_below(answer, len(passages)):
         report.found("a passage with evidence ranks below one without", where)
 
 

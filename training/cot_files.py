@@ -26,7 +26,7 @@ def make(recipe: Recipe) -> tuple[int, int]:
     rows = list(augment(teaching_queries(corpus, settings.split), settings.rows, settings.format, mix(recipe)))
     rows += islice(_quoted(recipe), settings.quoted_rows)
     if Path(settings.generated).is_file():
-        rows += read_rows(settings.generated)
+        rows += drop_leaks(recipe, read_rows(settings.generated))
     random.Random(settings.seed).shuffle(rows)
     if not rows:
         raise BadInput("no rows: set cot.rows or cot.quoted_rows above 0")

@@ -22,7 +22,7 @@ from dear.errors import BadInput, EngineError
 from dear.parse import parse
 from dear.types import Passage
 from training.cot import Row, dump_row, read_rows, row_of
-from training.cot_check import passages_of, ungrounded
+from training.cot_check import passages_of, supported_below, ungrounded
 from training.groups import Group
 from training.recipes import Cot
 
@@ -221,6 +221,8 @@ def unsound(row: Row) -> str | None:
         return "a quote is not in its passage"
     if not answer.citations and "No passage" not in row.output:
         return "no quote"
+    if supported_below(answer, len(passages)):
+        return "a passage with evidence ranks below one without"
     return None
 
 

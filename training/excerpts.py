@@ -16,6 +16,7 @@ from dataclasses import replace
 from dear.excerpts import run, terms
 from dear.explain import sentences
 from training.groups import Group
+from training.mining import scaled
 
 KEEPS = 0.85  # of the positive's teacher score
 
@@ -57,7 +58,7 @@ def _cut(group: Group, words: int) -> Group:
 
 def _kept_answer(before: Group, after: Group) -> bool:
     pairs = [(a.teacher, b.teacher) for a, b in zip(before.passages, after.passages, strict=True) if a.label > 0]
-    return all(b is not None and a is not None and b >= KEEPS * a for a, b in pairs)
+    return all(b is not None and a is not None and b >= scaled(a, KEEPS) for a, b in pairs)
 
 
 def _rarity(texts: Sequence[set[str]]) -> dict[str, float]:

@@ -24,7 +24,7 @@ from dear.loading import load_tokenizer
 from training import recipes, report, saving
 from training.cot import Row, forced, messages, read_rows
 from training.groups import padded
-from training.running import Buckets, EpochOf, arguments, last_checkpoint, start_from, uses_bf16
+from training.running import Buckets, EpochOf, arguments, claim, identity, resumable, start_from, uses_bf16
 
 logger = logging.getLogger(__name__)
 
@@ -196,10 +196,12 @@ def _nf4(settings: recipes.Listwise, bf16: bool) -> dict[str, Any]:
 def train(recipe: recipes.Recipe, *, resume: bool = True) -> Path:
     """Train stage 2 by a recipe; return the folder with the adapter and everything that belongs beside it.
 
-    A run that was cut goes on from its last whole checkpoint, to the same weights as an uninterrupted one.
+    A run that was cut goes on from its last whole checkpoint, to the same weights as an uninterrupted one; checkpoints of another run
+    are refused (`BadInput`), and deleted where `resume` is false.
     """
     base = recipes.check(recipe, "listwise")
-    settings, folder = recipe.listwise, recipe.folder("listwise")
+    settings, folder, run = recipe.listwise, recipe.folder("listwise"), identity(recipe, "listwise")
+    last = resumable(folder, run) if resume else None
     model, tokenizer = build(recipe, base)
     train_set = Examples(list(read_rows(settings.train)), tokenizer, settings.prompt, settings.max_length)
     dev_set = Examples(list(read_rows(settings.dev)), tokenizer, settings.prompt, settings.max_length) if settings.dev else None
@@ -214,7 +216,8 @@ def train(recipe: recipes.Recipe, *, resume: bool = True) -> Path:
     )
     if settings.compile:
         model.compile(dynamic=True)
-    trainer.train(resume_from_checkpoint=last_checkpoint(folder) if resume else None)
+    claim(folder, run, trainer, resume=resume)
+    trainer.train(resume_from_checkpoint=last)
     metrics = {"dev loss": trainer.evaluate()["eval_loss"]} if dev_set else {}
     trainer.save_model(str(folder))
     if trainer.is_world_process_zero():

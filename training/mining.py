@@ -142,6 +142,17 @@ def _group(query: Query, labelled: Labelled, searcher: Searcher, settings: Minin
     return Group(f"{labelled.name}/{query.id}", query.text, labelled.name, tuple(candidates)) if len(candidates) > 1 else None
 
 
+def fitted(groups: Iterable[Group], settings: Mining) -> Iterator[Group]:
+    """Yield groups with the first `positives` relevant passages and as many others, seeded, as `pool` leaves room for; in the order they had."""
+    for group in groups:
+        rng = random.Random(f"{settings.seed}/{group.query_id}")
+        relevant = [c for c in group.passages if c.label > 0][: settings.positives]
+        others = [c for c in group.passages if c.label <= 0]
+        room = max(1, settings.pool - len(relevant))
+        kept = set(map(id, relevant + (rng.sample(others, room) if len(others) > room else others)))
+        yield replace(group, passages=tuple(c for c in group.passages if id(c) in kept))
+
+
 @dataclass(frozen=True, slots=True)
 class FilterReport:
     """What the false-negative filter did: unlabelled passages seen and dropped, groups left without a negative, teacher score quantiles."""
@@ -155,7 +166,7 @@ class FilterReport:
 def drop_false_negatives(
     groups: Iterable[Group], *, ratio: float, size: int, hardest: bool = False, judged: frozenset[tuple[str, str]] = frozenset()
 ) -> tuple[list[Group], FilterReport]:
-    """Drop unlabelled passages whose teacher score exceeds `ratio` times the weakest positive's, then cut each group to `size` passages.
+    """Drop unlabelled passages scored above `ratio` times the weakest positive (see `scaled`), then cut each group to `size` passages.
 
     (Positive-aware mining, Moreira et al. 2024, "TopK-PercPos".) `judged` pairs (query id, passage id) are kept whatever the
     score; `hardest` keeps the negatives that the teacher scores highest, in the group's order. Raises `BadInput` where a teacher
@@ -166,7 +177,7 @@ def drop_false_negatives(
         if any(c.teacher is None for c in group.passages):
             raise BadInput(f"group {group.query_id!r} has no teacher score: run `python -m training teacher` first")
         positives = [c for c in group.passages if c.label > 0]
-        limit = ratio * min((c.teacher for c in positives), default=float("inf"))
+        limit = scaled(min(c.teacher for c in positives), ratio) if positives else float("inf")
         negatives = []
         for c in group.passages:
             if c.label > 0:
@@ -186,6 +197,15 @@ def drop_false_negatives(
             lost += 1
     quantiles = {name: _quantiles(values) for name, values in scores.items()}
     return kept_groups, FilterReport(len(scores["kept"]) + len(scores["dropped"]), len(scores["dropped"]), lost, quantiles)
+
+
+def scaled(score: float, ratio: float) -> float:
+    """`ratio` times a teacher's score; of a negative one (logits have them) as much below it as that is below a positive one.
+
+    >>> round(scaled(2.0, 0.95), 3), round(scaled(-2.0, 0.95), 3)
+    (1.9, -2.1)
+    """
+    return score - (1 - ratio) * abs(score)
 
 
 def _quantiles(values: Sequence[float]) -> tuple[float, float, float]:

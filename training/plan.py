@@ -95,7 +95,8 @@ def plan(recipe: Recipe, stage: str, *, gpu: str = "h100", gpus: int = 1, sharde
     rows = _rows(section.train) or work.rows
     tokens = section.epochs * rows * work.tokens
     if section.max_steps > 0:
-        tokens = section.max_steps * work.at_once * section.gradient_accumulation * gpus
+        rows_at_once = section.groups_per_step if stage == "pointwise" else section.rows_per_step
+        tokens = section.max_steps * rows_at_once * work.tokens * section.gradient_accumulation * gpus
     flops = tokens * _flops_per_token(shape, section, work.length)
     hours = flops / (device.tflops * 1e12 * device.share * gpus) / 3600
     said = (

@@ -24,7 +24,7 @@ from dear.pairs import encode_pair
 from training import recipes, report, saving
 from training.groups import Group, collate, read_groups, scatter
 from training.losses import Weights, hybrid
-from training.running import Buckets, EpochOf, arguments, last_checkpoint, start_from, uses_bf16
+from training.running import Buckets, EpochOf, arguments, claim, identity, resumable, start_from, uses_bf16
 
 logger = logging.getLogger(__name__)
 
@@ -150,11 +150,13 @@ def build(recipe: recipes.Recipe, base: Path) -> tuple[Any, Any]:
 def train(recipe: recipes.Recipe, *, resume: bool = True) -> Path:
     """Train stage 1 by a recipe; return the folder with the adapter and everything that belongs beside it.
 
-    A run that was cut goes on from its last whole checkpoint, to the same weights as an uninterrupted one.
+    A run that was cut goes on from its last whole checkpoint, to the same weights as an uninterrupted one; checkpoints of another run
+    are refused (`BadInput`), and deleted where `resume` is false.
     """
     base = recipes.check(recipe, "pointwise")
     settings = recipe.pointwise
-    folder = recipe.folder("pointwise")
+    folder, run = recipe.folder("pointwise"), identity(recipe, "pointwise")
+    last = resumable(folder, run) if resume else None
     model, tokenizer = build(recipe, base)
 
     def encode(query: str, title: str, text: str) -> list[int]:
@@ -176,7 +178,8 @@ def train(recipe: recipes.Recipe, *, resume: bool = True) -> Path:
     )
     if settings.compile:
         model.compile(dynamic=True)
-    trainer.train(resume_from_checkpoint=last_checkpoint(folder) if resume else None)
+    claim(folder, run, trainer, resume=resume)
+    trainer.train(resume_from_checkpoint=last)
     metrics = trainer.evaluate()
     trainer.save_model(str(folder))
     if trainer.is_world_process_zero():

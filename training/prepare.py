@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, fields
-from itertools import chain
+from dataclasses import asdict, fields, replace
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -46,12 +46,17 @@ def mine_file(recipe: Recipe, progress: Progress = logger.info) -> int:
         corpus = corpus_from_passages(everything.values(), "mining", max_chars=MAX_ARTICLE_CHARS)
         searcher = corpus.retriever(recipe.mining.retriever)
         groups += [mining.mine(found, searcher, settings, recipe.data.train[name] or None) for name, found in labelled.items()]
-    groups += [mining.read_tevatron(path) for path in places.values() if path.is_file()]
+    for name, path in places.items():
+        if path.is_file():
+            groups.append(islice(mining.fitted(mining.read_tevatron(path), settings), recipe.data.train[name] or None))
     if recipe.data.teaching:
         groups.append(teaching_groups("train"))
     if not groups:
         raise BadInput("data.train is empty and data.teaching is false: name at least one set")
-    return write_groups(recipe.mining.out, _counted(groups, progress))
+    found = _counted(groups, progress)
+    if recipe.pointwise.train == recipe.mining.out:  # no teacher, which would choose the negatives to keep
+        found = mining.fitted(found, replace(settings, pool=recipe.mining.size))
+    return write_groups(recipe.mining.out, found)
 
 
 def teach_file(recipe: Recipe, progress: Progress = logger.info) -> mining.FilterReport:

@@ -49,10 +49,9 @@ class Data:
     root: str = "data"
     train: Mapping[str, int] = field(default_factory=dict)  # set name -> at most so many queries (0 = all)
     text: tuple[str, ...] = ()  # folders of plain passages, distractors
-    dev: tuple[str, ...] = ()
+    dev: tuple[str, ...] = ()  # tuned on by hand; for the record, no command reads them
     test: tuple[str, ...] = ()  # looked at by the leakage check only
     teaching: bool = True  # the bundled corpus' train split too
-    seed: int = 0
 
     @property
     def folder(self) -> Path:
@@ -73,7 +72,7 @@ class Mining:
     words: int = number(220, 10)
     overlap: float = number(0.3, 0, 1)
     ratio: float = number(0.95, 0)  # an unlabelled passage above this share of the positive's teacher score is dropped
-    size: int = number(16, 2)  # passages a group keeps
+    size: int = number(16, 2)  # passages a group keeps, once the teacher has scored it or, where no teacher follows, at once
     hardest: bool = False  # those negatives that the teacher scores highest, instead of the first of the shuffled ones
     excerpts: float = number(0.0, 0, 1)  # share of groups whose passages are cut to the sentences nearest the query
     excerpt_words: int = number(50, 5)

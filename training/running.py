@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
+import hashlib
 import json
 import logging
+import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,10 +18,13 @@ from torch.utils.data import Sampler
 from transformers import TrainerCallback, TrainingArguments
 
 from dear.errors import BadInput
-from training.recipes import Listwise, Pointwise, Recipe
+from training.recipes import Listwise, Pointwise, Recipe, as_dict
+from training.saving import write_json
 
 logger = logging.getLogger(__name__)
 
+RUN = "run.json"  # beside the checkpoints: what they are checkpoints of
+MAY_CHANGE = {"max_steps", "epochs", "log_steps", "save_steps", "eval_steps", "dev", "compile", "attention", "gradient_checkpointing", "excerpt"}
 POOL = 50  # batches' worth of examples that are sorted by length together
 
 
@@ -39,8 +45,11 @@ def uses_bf16(precision: str) -> bool:
 
 
 def arguments(recipe: Recipe, settings: Pointwise | Listwise, folder: Path, batch: int) -> TrainingArguments:
-    """The Trainer's settings of a stage; `batch` is how many groups or rows a device reads at once."""
-    return TrainingArguments(
+    """The Trainer's settings of a stage; `batch` is how many groups or rows a device reads at once.
+
+    Raises `BadInput` where one process would be given several GPUs: its batches would be split in ways that neither loss bears.
+    """
+    found = TrainingArguments(
         output_dir=str(folder),
         per_device_train_batch_size=batch,
         per_device_eval_batch_size=batch,
@@ -69,6 +78,55 @@ def arguments(recipe: Recipe, settings: Pointwise | Listwise, folder: Path, batc
         dataloader_num_workers=0,
         report_to=[recipe.output.log_to] if recipe.output.log_to != "none" else [],
     )
+    if found.n_gpu > 1:
+        remedy = "start it with `accelerate launch` and one of training/configs, or set CUDA_VISIBLE_DEVICES=0"
+        raise BadInput(f"one process sees {found.n_gpu} GPUs, the limit is 1: {remedy}")
+    return found
+
+
+def identity(recipe: Recipe, stage: str) -> dict[str, Any]:
+    """What a run's weights depend on: base, the stage's settings, the training file's content; not how long it goes on or how it is watched."""
+    settings = as_dict(getattr(recipe, stage))
+    kept = {f"{stage}.{key}": value for key, value in settings.items() if key not in MAY_CHANGE}
+    kept[f"{stage}.train"] = _content(Path(settings["train"]))
+    if settings["start"]:
+        kept[f"{stage}.start"] = _content(Path(settings["start"]) / "adapter_model.safetensors")
+    return kept | {"model.base": recipe.model.base, "model.base_sha256": recipe.model.base_sha256}
+
+
+def resumable(folder: Path, run: dict[str, Any]) -> str | None:
+    """The checkpoint to go on from, or None; raises `BadInput` where the checkpoints in `folder` belong to another run."""
+    last = last_checkpoint(folder)
+    if last is None:
+        return None
+    before = json.loads((folder / RUN).read_text(encoding="utf-8")) if (folder / RUN).is_file() else {}
+    if before != run:
+        changed = sorted(key for key in before.keys() | run.keys() if before.get(key) != run.get(key))
+        remedy = "start again with --fresh, which deletes them, or set output.folder=ANOTHER"
+        raise BadInput(f"{folder} holds checkpoints of another run ({', '.join(changed[:4])} changed): {remedy}")
+    return last
+
+
+def claim(folder: Path, run: dict[str, Any], trainer: Any, *, resume: bool) -> None:
+    """Say beside the checkpoints whose they are, and delete earlier ones of a run that starts again; on the main process, the others wait."""
+    if trainer.is_world_process_zero():
+        folder.mkdir(parents=True, exist_ok=True)
+        if not resume:
+            for old in folder.glob("checkpoint-*"):
+                shutil.rmtree(old)
+        write_json(folder / RUN, run)
+    trainer.accelerator.wait_for_everyone()
+
+
+def _content(path: Path) -> str:
+    """The SHA-256 of a file's content, uncompressed; empty where there is no such file."""
+    if not path.is_file():
+        return ""
+    found = hashlib.sha256()
+    with (gzip.open if path.suffix == ".gz" else open)(path, "rb") as file:
+        while block := file.read(1 << 20):
+            found.update(block)
+    return found.hexdigest()
 
 
 def start_from(model: Any, folder: str) -> None:

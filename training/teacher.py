@@ -14,8 +14,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dear.cache import sha256
 from dear.errors import BadInput, EngineError
 from training.groups import Group, read_groups, write_groups
+from training.saving import write_json
 
 if TYPE_CHECKING:
     from corpora.lucene import LuceneRetriever
@@ -110,18 +112,23 @@ def _text(candidate: Any) -> str:
 def score_file(groups_file: Path, out: Path, teacher: Teacher, *, name: str) -> Iterator[int]:
     """Write `groups_file` to `out` with the teacher column filled; yield the number of groups done so far.
 
-    Blocks are kept beside `out` until all are there. Raises `BadInput` when the kept blocks belong to another input or teacher.
+    Blocks are kept beside `out` until all are there, and `out` with a note of what it was made from: what is there is not scored again.
+    Raises `BadInput` when the kept blocks belong to another input or teacher.
     """
     groups = list(read_groups(groups_file))
+    note = out.with_name(out.name + ".made-from.json")
     work = out.with_name(out.name + ".blocks")
-    work.mkdir(parents=True, exist_ok=True)
     identity = {
         "groups": len(groups),
         "first": groups[0].query_id if groups else "",
         "teacher": name,
         "block": BLOCK,
-        "bytes": groups_file.stat().st_size,
+        "sha256": sha256(groups_file),
     }
+    if out.is_file() and note.is_file() and json.loads(note.read_text(encoding="utf-8")) == identity:
+        yield len(groups)
+        return
+    work.mkdir(parents=True, exist_ok=True)
     _check_identity(work / "identity.json", identity)
     blocks = []
     for start in range(0, len(groups), BLOCK):
@@ -131,7 +138,9 @@ def score_file(groups_file: Path, out: Path, teacher: Teacher, *, name: str) -> 
             write_groups(path, (_with_scores(g, s) for g, s in zip(block, teacher(block), strict=True)))
         blocks.append(path)
         yield min(start + BLOCK, len(groups))
+    note.unlink(missing_ok=True)
     write_groups(out, (group for path in blocks for group in read_groups(path)))
+    write_json(note, identity)
     for path in [*blocks, work / "identity.json"]:
         path.unlink()
     work.rmdir()

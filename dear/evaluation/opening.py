@@ -53,7 +53,7 @@ def open_benchmark(name: str, want: Want, room: Room, progress: Progress | None 
     benchmark = lookup(name)
     folder = _folder(name, benchmark, want.data)
     if benchmark is None:
-        benchmark = Benchmark(folder.resolve().name if folder else name, f"folder {name}")
+        benchmark = _of_folder(folder.resolve().name if folder else name, f"folder {name}")
     if benchmark.name == "teaching" and folder is None:
         parts, notes = _teaching(want.split, room), (f"split {want.split}",)
     elif folder is not None:
@@ -65,6 +65,12 @@ def open_benchmark(name: str, want: Want, room: Room, progress: Progress | None 
         raise BadInput(f"benchmark {name!r} has no judged query: its qrels and queries must share query ids")
     notes += _missing(benchmark, parts, want, len(questions))
     return Opened(benchmark, questions, "run" if parts.run else "bm25", notes)
+
+
+def _of_folder(name: str, source: str) -> Benchmark:
+    """The registry's row for a folder of that name, where its benchmark is read from folders alone; else a row of its own."""
+    known = lookup(name)
+    return known if known and not known.index and known.name != "teaching" else Benchmark(name, source)
 
 
 def _missing(benchmark: Benchmark, parts: _Parts, want: Want, count: int) -> tuple[str, ...]:

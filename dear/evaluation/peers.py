@@ -93,7 +93,7 @@ class ReferenceScorer:
         from dear.pairs import encode_pairs
 
         checkpoint = self._student.checkpoint
-        pairs = encode_pairs(self._student.tokenizer, query, titles, texts, checkpoint.q_len, checkpoint.p_len)
+        pairs = encode_pairs(self._student.tokenizer, query, titles, texts, checkpoint.q_len, checkpoint.p_len, checkpoint.excerpt)
         for start in range(0, len(pairs), REFERENCE_BATCH):
             some = pairs[start : start + REFERENCE_BATCH]
             yield Scored(tuple(range(start, start + len(some))), self._forward(some, checkpoint.q_len + checkpoint.p_len), sum(map(len, some)))

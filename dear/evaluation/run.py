@@ -95,7 +95,7 @@ def _is_small(model: str) -> bool:
     from dear.zoo import resolve
 
     checkpoint = resolve(model).listwise
-    return checkpoint is not None and checkpoint.context <= 4096
+    return checkpoint is not None and checkpoint.family == "nano" and checkpoint.context <= 4096
 
 
 class Parts:

@@ -25,10 +25,10 @@ from dear.pipeline import Pipeline, Settings
 from dear.types import Passage
 
 # Sources whose change may change an answer; a kept one is then not used. A new comment costs a run, a stale answer costs the truth.
-READING = ("pairs.py", "excerpts.py", "prompts.py", "engines/transformers.py")
+READING = ("pairs.py", "excerpts.py", "explain.py", "prompts.py", "loading.py", "engines/transformers.py", "evaluation/peers.py")
 WRITING = (
-    *("prompts.py", "decoding.py", "quoting.py", "listwise.py", "parse.py", "explain.py", "windows.py"),
-    *("engines/chat.py", "engines/session.py", "engines/onnx.py", "engines/fourbit.py"),
+    *("prompts.py", "decoding.py", "quoting.py", "listwise.py", "parse.py", "explain.py", "windows.py", "pipeline.py", "loading.py"),
+    *("engines/chat.py", "engines/session.py", "engines/transformers.py", "engines/onnx.py", "engines/fourbit.py"),
 )
 
 

@@ -74,6 +74,8 @@ BAD = {
         lambda t, p: ("rerank", "sky", "--passages", p, "--model", "fake", "--window", "5", "--stride", "9"),
         "stride 9 exceeds window 5",
     ),
+    "no such requests": (lambda t, p: ("rerank", "--requests", t / "none.jsonl", "--out", t / "o.jsonl"), "none.jsonl"),
+    "no such run": (lambda t, p: ("rerank", "--run", t / "none.trec", "--out", t / "o.trec"), "none.trec"),
     "bulk without out": (lambda t, p: ("rerank", "--requests", p), "--out"),
     "damaged recording": (lambda t, p: ("replay", p), "unknown event"),
 }

@@ -1,4 +1,5 @@
 import csv
+import gzip
 import io
 import json
 
@@ -81,6 +82,75 @@ def test_a_bulk_run_that_was_cut_ends_as_an_uninterrupted_one(tmp_path, name, cu
     assert list(rerank_file(requests(6), reranker(), resumed, shard=Shard(), tag="t")) == []
 
 
+def test_what_was_not_ranked_follows_in_its_order(tmp_path):
+    request = Request("q", "blue sky", (Passage("a", "bread"), Passage("b", "blue sky")), ("y", "x"))
+    out = tmp_path / "out.trec"
+    assert list(rerank_file([request], reranker(), out, shard=Shard(), tag="t")) == ["q"]
+    assert [(row[1], row[2]) for _, rows in read_trec(out) for row in rows] == [("b", 1), ("a", 2), ("y", 3), ("x", 4)]
+    assert list(rerank_file([request], reranker(), out, shard=Shard(), tag="t")) == []
+
+
+@pytest.mark.parametrize("name", ["out.jsonl", "out.trec"])
+def test_an_output_of_another_job_is_not_written_into(tmp_path, name):
+    out = tmp_path / name
+    list(rerank_file(requests(2), reranker(), out, shard=Shard(), tag="t"))
+    before = out.read_bytes()
+    deeper = Reranker(FakeScorer(), None, Settings(candidates=50, stages=("retrieval", "pointwise")))
+    for other, shard, tag, said in ((deeper, Shard(), "t", "settings"), (reranker(), Shard(1, 2), "t", "shard"), (reranker(), Shard(), "u", "tag")):
+        with pytest.raises(BadInput, match=f"another job .{said} changed"):
+            list(rerank_file(requests(3, 5), other, out, shard=shard, tag=tag))
+    unknown = tmp_path / f"unknown-{name}"
+    unknown.write_bytes(before)
+    with pytest.raises(BadInput, match="choose another --out"):
+        list(rerank_file(requests(2), reranker(), unknown, shard=Shard(), tag="t"))
+    assert out.read_bytes() == unknown.read_bytes() == before
+
+
+def test_one_job_at_a_time_writes_an_output(tmp_path):
+    job = rerank_file(requests(2), reranker(), tmp_path / "out.jsonl", shard=Shard(), tag="t")
+    next(job)
+    with pytest.raises(BadInput, match="another job is writing"):
+        next(rerank_file(requests(2), reranker(), tmp_path / "out.jsonl", shard=Shard(), tag="t"))
+    assert list(job) == ["q1"]
+    assert list(rerank_file(requests(2), reranker(), tmp_path / "out.jsonl", shard=Shard(), tag="t")) == []
+
+
+def test_a_query_that_cannot_be_ranked_does_not_end_the_job(tmp_path):
+    bad, failed = Request("bad", "  ", (Passage("a", "x"),)), []
+    given = [*requests(1), bad, *requests(3)[1:]]
+    done = list(
+        rerank_file(given, reranker(), tmp_path / "out.jsonl", shard=Shard(), tag="t", failed=lambda id, error: failed.append((id, str(error))))
+    )
+    assert done == ["q0", "q1", "q2"]
+    assert [id for id, _ in failed] == ["bad"]
+    assert "the query is empty" in failed[0][1]
+    with pytest.raises(BadInput, match="the query is empty"):
+        list(rerank_file(given, reranker(), tmp_path / "other.jsonl", shard=Shard(), tag="t"))
+
+
+def test_overlong_queries_and_passages_are_cut_as_in_the_benchmarks(tmp_path):
+    path = tmp_path / "requests.jsonl"
+    path.write_text(json.dumps({"query": "why " * 200, "passages": [{"id": "a", "text": "x " * 20_000, "title": None}]}), encoding="utf-8")
+    (request,) = requests_from_jsonl(path)
+    assert len(request.query) <= 300
+    assert request.passages[0].title == ""
+    assert len(reranker().rank(request.query, request.passages)) == 1
+
+
+def test_a_packed_run_is_read_and_a_damaged_one_is_said(tmp_path):
+    path = tmp_path / "run.trec.gz"
+    path.write_bytes(gzip.compress("".join(line + "\n" for line in trec_lines("q1", HITS, "x")).encode()))
+    assert [row[1] for _, rows in read_trec(path) for row in rows] == ["p1", "p2", "p3"]
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(BadInput, match="unpack or convert"):
+        list(read_trec(path))
+    (tmp_path / "binary.trec").write_bytes(b"q1 Q0 p1 1 1 t\n\xff\xfe\n")
+    with pytest.raises(BadInput, match="line 2: not text"):
+        list(read_trec(tmp_path / "binary.trec"))
+    with pytest.raises(BadInput, match="cannot be read"):
+        list(read_trec(tmp_path / "none.trec"))
+
+
 def test_shards_split_the_queries_without_rest_or_overlap(tmp_path):
     done = [list(rerank_file(requests(20, 1), reranker(), tmp_path / f"{i}.jsonl", shard=Shard(i, 3), tag="t")) for i in (1, 2, 3)]
     assert sorted(id for ids in done for id in ids) == sorted(f"q{i}" for i in range(20))
@@ -107,7 +177,7 @@ def test_requests_from_a_run_take_texts_from_the_corpus(tmp_path):
     write_atomic(path, trec_lines("q1", HITS, "x"))
     texts = {hit.id: hit.passage for hit in HITS}
     (request,) = requests_from_run(path, {"q1": "sky"}, texts.__getitem__, depth=2)
-    assert request == Request("q1", "sky", (HITS[0].passage, HITS[1].passage))
+    assert request == Request("q1", "sky", (HITS[0].passage, HITS[1].passage), ("p3",))
     with pytest.raises(BadInput, match="'q1' has no text"):
         list(requests_from_run(path, {}, texts.__getitem__, depth=2))
 

@@ -53,7 +53,10 @@ def test_a_variant_changes_loss_seed_steps_and_folder_alone():
     one = variant(recipe, "CE + KL", 2, 4000)
     assert (one.pointwise.cross_entropy, one.pointwise.ranknet, one.pointwise.kl) == (recipe.pointwise.cross_entropy, 0.0, recipe.pointwise.kl)
     assert (one.pointwise.seed, one.pointwise.max_steps) == (2, 125)
-    assert one.output.folder.endswith("ablation/ce-kl-2")
+    assert "ablation/ce-kl-2-" in one.output.folder
+    others = (variant(recipe, "CE + KL", 2, 8000), variant(recipe, "CE + KL", 2, 4000, groups(2)))
+    others += (variant(recipes.load("nano-cpu", ["mining.size=8", "pointwise.learning_rate=1e-4"]), "CE + KL", 2, 4000),)
+    assert len({one.output.folder, *(other.output.folder for other in others)}) == 4, "another number of pairs, dev set or rate is another run"
     assert one.pointwise.learning_rate == recipe.pointwise.learning_rate
     with pytest.raises(BadInput, match="the weight 0"):
         variant(recipes.load("nano-cpu", ["pointwise.kl=0"]), "CE + KL", 0, 100)

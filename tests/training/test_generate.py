@@ -118,6 +118,7 @@ def test_rows_are_made_concurrently_and_are_ours(serve, tmp_path):
         (good(0).replace("on the table", "under the bed"), "a quote is not in its passage"),
         ("Ranking: [1] > [2]", "no information requirements"),
         ("Needs: 1. it\nRanking: [1] > [2]", "no quote"),
+        (good(0).replace("[1] > [2]", "[2] > [1]"), "a passage with evidence ranks below one without"),
         ("I am sorry.", "the ranking does not name each passage once"),
     ],
 )

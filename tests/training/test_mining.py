@@ -6,7 +6,7 @@ import pytest
 
 from dear.errors import BadInput
 from training.groups import Candidate, Group
-from training.mining import drop_false_negatives
+from training.mining import Mining, drop_false_negatives, fitted
 
 
 def group(*scores: float | None) -> Group:
@@ -43,3 +43,19 @@ def test_the_hardest_stay_where_a_group_is_cut():
 def test_without_the_teacher_nothing_is_filtered():
     with pytest.raises(BadInput, match="no teacher score"):
         kept(group(1.0, None))
+
+
+def test_a_teacher_with_negative_scores_filters_alike():
+    """Logits: 0.9 of a positive at -10 is a tenth below it, not above it."""
+    given = group(-10.0, -10.5, -11.0, -18.0)
+    assert kept(given) == ["d0", "d2", "d3"], "-11 is at the limit and stays"
+
+
+def test_groups_that_bring_their_own_negatives_are_cut_to_the_pool():
+    given = Group("q", "why", "set", tuple(Candidate(f"d{i}", "", f"text {i}", int(i in (3, 7))) for i in range(30)))
+    (one,) = fitted([given], Mining(positives=1, pool=8))
+    assert [c.id for c in one.passages if c.label] == ["d3"]
+    assert len(one.passages) == 8
+    assert [c.id for c in one.passages] == sorted((c.id for c in one.passages), key=lambda id: int(id[1:])), "in the order they had"
+    assert list(fitted([given], Mining(positives=1, pool=8))) == [one], "seeded"
+    assert list(fitted([given], Mining(positives=5, pool=99))) == [given]

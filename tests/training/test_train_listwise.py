@@ -124,3 +124,26 @@ def test_start_of_another_shape_is_refused(base, rows_file, tmp_path):
         listwise.build(recipe_for(base, rows_file, tmp_path / "b", f"listwise.start={first}", "listwise.lora_rank=8"), base)
     with pytest.raises(BadInput, match=r"holds no adapter_model\.safetensors"):
         listwise.build(recipe_for(base, rows_file, tmp_path / "b", f"listwise.start={tmp_path}"), base)
+
+
+def test_checkpoints_of_another_run_are_not_gone_on_from(base, rows_file, tmp_path):
+    """A run goes on from its own checkpoints alone: more steps are the same run, another rate or other data are not."""
+    first = recipe_for(base, rows_file, tmp_path / "out", "listwise.dev=''", "listwise.max_steps=2")
+    folder = listwise.train(first)
+    assert (folder / "checkpoint-2").is_dir()
+    other = tmp_path / "other.jsonl"
+    write_rows(other, list(read_rows(rows_file))[:8])
+    for changed, said in (
+        ("listwise.learning_rate=0.5", "learning_rate"),
+        (f"listwise.train={other}", "train"),
+        ("listwise.lora_rank=2", "lora_rank"),
+    ):
+        with pytest.raises(BadInput, match=rf"another run \(listwise.{said} changed\): .*--fresh"):
+            listwise.train(recipe_for(base, rows_file, tmp_path / "out", "listwise.dev=''", "listwise.max_steps=2", changed))
+    longer = listwise.train(recipe_for(base, rows_file, tmp_path / "out", "listwise.dev=''", "listwise.max_steps=4"))
+    steps = [int(line.split(",")[0]) for line in (longer / "losses.csv").read_text().splitlines()[1:]]
+    assert max(steps) == 4
+    fresh = recipe_for(base, rows_file, tmp_path / "out", "listwise.dev=''", "listwise.max_steps=2", "listwise.learning_rate=0.5")
+    listwise.train(fresh, resume=False)
+    assert [path.name for path in folder.glob("checkpoint-*")] == ["checkpoint-2"], "the earlier run's are gone"
+    assert listwise.train(fresh) == folder, "and the new run's are its own"

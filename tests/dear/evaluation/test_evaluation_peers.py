@@ -66,6 +66,22 @@ def test_the_reference_pads_and_scores_the_same(tiny_scorer):
     assert shapes == [(4, 228)]
 
 
+def test_the_reference_reads_the_excerpt_that_the_student_reads(tiny_scorer, tmp_path):
+    from dear.engines.choice import open_scorer
+
+    folder = tmp_path / "excerpting"
+    shutil.copytree(tiny_scorer, folder)
+    (folder / "dear.json").write_text(json.dumps({"stage": "pointwise", "excerpt": 12}), encoding="utf-8")
+    long = "Gulls nest on the pier all year. " * 9 + "The sky is blue because short waves scatter. " + "Ships came. " * 9
+
+    def of(scorer):
+        return [score for batch in scorer.score(QUERY, [long], [""]) for score in batch.scores]
+
+    ours = of(open_scorer(str(folder), engine="transformers", precision="fp32"))
+    assert of(open_peer("reference", embed=None, model=str(folder), precision="fp32", device="cpu")) == pytest.approx(ours, abs=1e-4)
+    assert of(open_scorer(str(tiny_scorer), engine="transformers", precision="fp32")) != pytest.approx(ours, abs=1e-4), "the head reads otherwise"
+
+
 def test_the_reference_needs_a_trained_head(tiny_causal):
     with pytest.raises(BadInput, match="no score head"):
         open_peer("reference", embed=None, model=str(tiny_causal), precision="fp32", device="cpu")

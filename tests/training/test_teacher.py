@@ -1,0 +1,61 @@
+"""The teacher's column is written once: what is scored is not scored again, and what belongs to something else is not taken."""
+
+from __future__ import annotations
+
+import pytest
+
+from dear.errors import BadInput
+from training import teacher
+from training.groups import Candidate, Group, read_groups, write_groups
+
+
+def groups(count: int) -> list[Group]:
+    return [Group(f"q{i}", f"why {i}", "set", tuple(Candidate(f"d{i}-{j}", "", f"text {j}", int(j == 0)) for j in range(3))) for i in range(count)]
+
+
+class Counting:
+    """A teacher whose score is the length of the text, and that counts what it was asked."""
+
+    def __init__(self, fail_at: int = 10**9) -> None:
+        self.asked, self.fail_at = 0, fail_at
+
+    def __call__(self, some):
+        self.asked += len(some)
+        if self.asked > self.fail_at:
+            raise RuntimeError("killed")
+        return [[float(len(c.text)) for c in group.passages] for group in some]
+
+
+def test_a_cut_run_goes_on_and_a_finished_one_is_not_made_again(tmp_path):
+    source, out = tmp_path / "groups.jsonl.gz", tmp_path / "scored.jsonl.gz"
+    write_groups(source, groups(600))
+    with pytest.raises(RuntimeError):
+        list(teacher.score_file(source, out, Counting(fail_at=300), name="lengths"))
+    second = Counting()
+    assert list(teacher.score_file(source, out, second, name="lengths"))[-1] == 600
+    assert second.asked == 600 - teacher.BLOCK
+    again = Counting()
+    assert list(teacher.score_file(source, out, again, name="lengths")) == [600]
+    assert again.asked == 0
+    assert all(c.teacher == 6.0 for group in read_groups(out) for c in group.passages)
+
+
+def test_another_teacher_or_other_groups_are_scored_anew(tmp_path):
+    source, out = tmp_path / "groups.jsonl.gz", tmp_path / "scored.jsonl.gz"
+    write_groups(source, groups(4))
+    list(teacher.score_file(source, out, Counting(), name="lengths"))
+    other = Counting()
+    list(teacher.score_file(source, out, other, name="other lengths"))
+    assert other.asked == 4
+    write_groups(source, groups(5))
+    list(teacher.score_file(source, out, other, name="other lengths"))
+    assert other.asked == 9
+
+
+def test_blocks_of_another_teacher_are_refused(tmp_path):
+    source, out = tmp_path / "groups.jsonl.gz", tmp_path / "scored.jsonl.gz"
+    write_groups(source, groups(300))
+    with pytest.raises(RuntimeError):
+        list(teacher.score_file(source, out, Counting(fail_at=280), name="lengths"))
+    with pytest.raises(BadInput, match="another input or teacher"):
+        list(teacher.score_file(source, out, Counting(), name="other lengths"))
