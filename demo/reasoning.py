@@ -46,14 +46,18 @@ def live(view: View) -> str:
 
 
 def written(view: View) -> str:
-    """The finished windows, last first open: requirements, evidence, ranking, the raw answer and the exact prompt."""
+    """The exact prompts, closed; then the finished windows, last first open: requirements, evidence, ranking and the raw answer.
+
+    The prompts come first and grow at their end: children are replaced by position, and a reader may have one open when a window ends.
+    """
     done = [window for window in view.windows if window.status is not None]
     latest = done[-1] if done else None
     parts = [_window(view, window, open_=window is latest, alone=len(view.windows) == 1) for window in reversed(done)]
     pending = next((window for window in view.windows if window.status is None), None)
-    prompt = _prompt(pending) if pending else ""
+    sheets = f'<div class="sheets">{join(_sheet(window) for window in view.windows)}</div>' if view.windows else ""
+    button = _prompt(pending) if pending else ""
     note = '<p class="caveat">Written by the model. It says why it ranked so; it need not be what caused the ranking.</p>' if done else ""
-    return prompt + join(parts) + note
+    return sheets + button + join(parts) + note
 
 
 def _badge(view: View) -> str:
@@ -149,10 +153,13 @@ def _source(window: WindowView) -> str:
 
 
 def _prompt(window: WindowView) -> str:
+    return f'<button type="button" class="ghost-button" popovertarget="prompt-{window.index}">Show prompt</button>'
+
+
+def _sheet(window: WindowView) -> str:
     prompt = window.prompt[:MAX_PROMPT_CHARS]
     name = f"prompt-{window.index}"
     return (
-        f'<button type="button" class="ghost-button" popovertarget="{name}">Show prompt</button>'
         f'<div class="sheet" popover id="{name}"><div class="sheet-head"><h3>The exact prompt of window {window.index}</h3>'
         f'<button type="button" class="ghost-button" popovertarget="{name}" popovertargetaction="hide">Close</button></div>'
         f'<p class="hint">{len(window.prompt):,} characters, as the model reads them.</p><pre tabindex="0">{esc(prompt)}</pre></div>'

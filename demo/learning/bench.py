@@ -74,7 +74,8 @@ def loss_page(walk: Walk, guess: Sequence[str], made: Made, at: Knobs) -> str:
         f"{heads}</tr></thead><tbody>{rows}</tbody></table></div>"
     )
     source = f'<p class="hint">Labels y: {esc(whose)}. Teacher t: {esc(who)}.</p>'
-    return f'<ul class="loss-tiles">{tiles}</ul>{table}{source}'
+    where = " ".join(f"{value + 0.0:g}" for value in (at.shift, at.temperature, at.alpha))
+    return f'<ul class="loss-tiles" data-at="{where}">{tiles}</ul>{table}{source}'
 
 
 def _tile(name: str, formula: str, does: str, before: float, after: float) -> str:

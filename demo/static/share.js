@@ -51,6 +51,7 @@ window.dearShare ??= (() => {
   }
 
   // A press is answered on the button and, for a screen reader, in the panel's status; a refusal stays until the next press.
+  const backs = new WeakMap(); // button -> its way back to "Copy"
   document.addEventListener("click", async (event) => {
     const button = event.target instanceof Element ? event.target.closest("[data-copy]") : null;
     const text = button?.closest("section").querySelector("pre").textContent;
@@ -60,7 +61,8 @@ window.dearShare ??= (() => {
     const name = button.dataset.copy;
     button.textContent = copied ? "Copied" : "Select it by hand";
     status.textContent = copied ? `${name} code copied` : `The browser did not let the ${name} code be copied: select it by hand`;
-    if (copied) setTimeout(() => { button.textContent = "Copy"; }, 2_000);
+    clearTimeout(backs.get(button));
+    if (copied) backs.set(button, setTimeout(() => { button.textContent = "Copy"; }, 2_000));
   });
 
   return { save, copy };

@@ -66,12 +66,14 @@ class CompareTab:
         """The comparison that `begin` gave the ticket for; ends with both rankings, or with why there are none."""
         ticket = self.tickets.find(session_of(request), ticket_id)
         if ticket is None:
-            yield (gr.skip(), *run_buttons(running=False), *[gr.skip()] * 5)
+            yield (gr.skip(),) * 8
             return
         try:
             asked = self._check((query, corpus, k, model, blind, a1, a2, a3, b1, b2, b3), request)
             with closing(compare(self.resources, asked, ticket)) as steps:
                 for now in steps:
+                    if self.tickets.find(session_of(request), ticket_id) is not ticket:
+                        return  # a newer comparison has the page
                     yield self._shown(asked, now, counts)
         except DearError as error:
             yield (render.alert(str(error)), *run_buttons(running=False), None, "", "", _ballot(None), panel.status("Nothing was compared"))

@@ -82,17 +82,20 @@ class ExplainTab:
         values = (query, corpus, retriever, k, depth, window, stride, model, reasoning)
         ticket = self.tickets.find(session_of(request), ticket_id)
         if ticket is None:
-            yield (gr.skip(), gr.skip(), *run_buttons(running=False), *[gr.skip()] * len(Panels.__slots__))
+            yield (gr.skip(),) * (4 + len(Panels.__slots__))  # what was wrong is said, or a newer question has the page
             return
         shown: tuple[str, ...] = ()
         model_used = model if model in self.resources.models else None
         try:
-            for view in self._views(values, ticket, request):
-                about = (render.header(self.resources.chips(model_used)), render.engines(self.resources.engines(model_used)))
-                new = (*about, *panels(view).values())
-                changed = _changed(new, shown)
-                yield (*changed[:2], *run_buttons(running=view.busy), *changed[2:])
-                shown = new
+            with closing(self._views(values, ticket, request)) as views:
+                for view in views:
+                    if self.tickets.find(session_of(request), ticket_id) is not ticket:
+                        return  # a newer question has the page
+                    about = (render.header(self.resources.chips(model_used)), render.engines(self.resources.engines(model_used)))
+                    new = (*about, *panels(view).values())
+                    changed = _changed(new, shown)
+                    yield (*changed[:2], *run_buttons(running=view.busy), *changed[2:])
+                    shown = new
         finally:
             ticket.end()
 
@@ -126,6 +129,8 @@ class ExplainTab:
         try:
             with closing(leave_out(self.resources, view, hit, ticket)) as items:
                 for item in items:
+                    if self.tickets.find(session_of(request), ticket.id) is not ticket:
+                        return  # a newer question has the page
                     if isinstance(item, View):
                         found = cards(item)
                         self._note(item, hit, session_of(request), ticket)
@@ -138,7 +143,8 @@ class ExplainTab:
             words = "This broke off. The server goes on: try again."
         finally:
             ticket.end()
-        yield (found, render.alert(words), *run_buttons(running=False))
+        if self.tickets.find(session_of(request), ticket.id) is ticket:
+            yield (found, render.alert(words), *run_buttons(running=False))
 
     def _note(self, view: View, hit: Hit, session: str, ticket: Ticket) -> None:
         """Let the kept run know the sentence, for its exports and for the next card that is asked; a newer run is left alone."""
@@ -146,15 +152,17 @@ class ExplainTab:
         if top and not ticket.stop.is_set():
             self.kept.keep(session, noted(self.kept.events(session), top))
 
-    def tick(self) -> tuple[Any, ...]:
-        """What is loading, until all is there."""
+    def tick(self, corpus: Any, model: Any) -> tuple[Any, ...]:
+        """What is loading, until all is there; the examples are the chosen corpus', the chips the chosen model's where it was asked for."""
         parts = self.resources.parts()
         over = all(part.state in ("ready", "failed") for part in parts)
-        known = self.resources.part(f"corpus:{self.resources.corpora[0]}").state == "ready"
-        examples = self.examples(self.resources.corpora[0]) if known else [gr.skip()] * EXAMPLES
+        known = corpus not in self.resources.corpora or self.resources.part(f"corpus:{corpus}").state == "ready"
+        examples = self.examples(corpus) if known else [gr.skip()] * EXAMPLES
+        asked_for = model in self.resources.models and self.resources.part(f"generator:{model}").state != "waiting"
+        running = model if asked_for else None
         return (
-            render.header(self.resources.chips()),
-            render.engines(self.resources.engines()),
+            render.header(self.resources.chips(running)),
+            render.engines(self.resources.engines(running)),
             render.loading((part.title, part.state, part.detail) for part in parts),
             gr.Timer(active=not over),
             *examples,
@@ -190,7 +198,9 @@ class ExplainTab:
         fields = {"q": "query", "k": "candidates"}
         # A value the link does not give is left alone: the visitor may have begun to type before this answer came.
         values = [getattr(asked, fields.get(name, name)) if name in given else gr.skip() for name in order]
-        return (*values, gr.Accordion(label=_label(asked)), render.alert(wrong), *self.tick())
+        # So are the line of settings and what was said of a query: both may be the visitor's own by now.
+        label = gr.Accordion(label=_label(asked)) if any(name in given for name in order[1:]) else gr.skip()
+        return (*values, label, render.alert(wrong) if wrong else gr.skip(), *self.tick(asked.corpus, asked.model))
 
     def _from_address(self, given: dict[str, str]) -> tuple[Request, str]:
         usual = Request("", self.resources.corpora[0], model=self.resources.models[0])
@@ -281,7 +291,7 @@ def build(resources: Resources, uploads: Uploads, demo: gr.Blocks, header: gr.HT
     )
     asking.failure(lambda: (render.alert(BUSY_ASKED), *run_buttons(running=False)), None, [alert, go, stop], queue=False, **QUIET)
     stop.click(tab.stop, None, None, queue=False, **QUIET)
-    timer.tick(tab.tick, None, [header, why, loading, timer, *examples], queue=False, **QUIET)
+    timer.tick(tab.tick, [settings[0], settings[6]], [header, why, loading, timer, *examples], queue=False, **QUIET)
     # `input`, not `change`: a link changes several settings at once and writes the label itself.
     gr.on([field.input for field in settings], tab.summary, settings, accordion, queue=False, trigger_mode="always_last", **QUIET)
     settings[0].change(tab.examples, settings[0], examples, queue=False, **QUIET)

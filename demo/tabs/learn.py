@@ -82,10 +82,12 @@ class LearnTab:
         """While the visitor reads: let the student score and rank. Yields what is made, a line of progress, and the buttons."""
         ticket = self.tickets.find(session_of(request), ticket_id)
         if ticket is None or not isinstance(walk, Walk):
-            yield (gr.skip(), gr.skip(), *run_buttons(running=False))
+            yield (gr.skip(),) * 4
             return
         made = Made(first=walk.ids)
         for item in self._worked(work.rank(self.resources, walk, ticket), ticket):
+            if self.tickets.find(session_of(request), ticket_id) is not ticket:
+                return  # a newer walk has the page
             if isinstance(item, Made):
                 made = item
                 words = _progress(made, len(walk.ids))
@@ -94,7 +96,8 @@ class LearnTab:
             else:
                 made, words = replace(made, problems=(*made.problems, item)), item
             yield (made, pages.progress(words), *run_buttons(running=True))
-        yield (made, pages.progress("" if made.listwise else made.problems[-1]), *run_buttons(running=False))
+        if self.tickets.find(session_of(request), ticket_id) is ticket:
+            yield (made, pages.progress("" if made.listwise else made.problems[-1]), *run_buttons(running=False))
 
     def turned_away(self, made: Any) -> tuple[Any, ...]:
         """The queue had no place for `rank`: say so, also on the pages that would wait for the student."""
@@ -274,9 +277,12 @@ def build(resources: Resources, uploads: Uploads) -> gr.Dropdown:
     f.progress.change(tab.draw, again, shown, trigger_mode="always_last", **quick)
     f.stop.click(tab.stop, None, None, **quick)
     for button, by in ((f.back, -1), (f.next, 1)):
-        button.click(tab.go, [gr.State(by), *again], [step, *shown], **quick).then(None, None, None, js=TO_TOP, **QUIET)
+        gone = button.click(tab.go, [gr.State(by), *again], [step, *shown], **quick)
+        gone.then(None, None, None, js=TO_TOP, **QUIET)
+        gone.then(tab.draw, again, shown, **quick)  # a drawing of the step before may have been answered after this
     told = f.guess.click(tab.guess, [*f.guesses, walk, made, tries], [guess, step, f.alert, *shown], **quick)
     told.then(None, None, None, js=TO_TOP, **QUIET)
+    told.then(tab.draw, again, shown, **quick)
     # `input`, not `change`: a new walk sets the passage too.
     gr.on([knob.input for knob in f.knobs], tab.turn, [*f.knobs, walk, made, guess], [f.page, f.alert], trigger_mode="always_last", **quick)
     f.edited.change(tab.text_of, [f.edited, walk], f.text, **quick)

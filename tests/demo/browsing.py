@@ -14,20 +14,25 @@ SMALL = (
 )
 
 NOW = ".walk-bar .now b"
+READY = ".dear-examples > button.dear-example:visible"  # the corpus is there; the exports wear the class too and are there at once
+LOADED = "(() => { const chips = document.querySelector('.chips'); return chips && !/loading/.test(chips.innerText); })()"
 
 
 @contextmanager
 def visitor(chrome: Any, site: str, *, width: int = 1280, scheme: str = "light") -> Iterator[Any]:
-    """A fresh visitor's page, once the corpus is there."""
+    """A fresh visitor's page, once corpus, index and model are there."""
     context = chrome.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme, reduced_motion="reduce")
     tab = context.new_page()
     wrong: list[str] = []
     tab.on("pageerror", lambda error: wrong.append(f"script error: {error}"))
     tab.on("request", lambda request: wrong.append(f"outside: {request.url}") if _outside(request.url, site) else None)
     tab.goto(site)
-    tab.wait_for_selector("button.dear-example:visible", timeout=60_000)
-    yield tab
-    context.close()
+    try:
+        tab.wait_for_selector(READY, timeout=60_000)
+        tab.wait_for_function(LOADED, timeout=60_000)
+        yield tab
+    finally:
+        context.close()  # a page left open keeps its run, and its run the model
     assert wrong == []
 
 

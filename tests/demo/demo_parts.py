@@ -86,7 +86,7 @@ def write_corpus(folder: Path) -> Path:
     return folder
 
 
-def get(url: str, timeout: float = 5.0) -> tuple[int, dict[str, str], str]:
+def get(url: str, timeout: float = 30.0) -> tuple[int, dict[str, str], str]:
     """Status, headers and text of an address, error statuses included; (0, {}, "") when nothing answers."""
     try:
         with urllib.request.urlopen(url, timeout=timeout) as answer:
@@ -105,6 +105,11 @@ def until(seen: Callable[[], bool], what: str, seconds: float = 60.0) -> None:
         time.sleep(0.05)
 
 
+def waiting(site: str) -> int:
+    """How many calls stand in the server's queue, the one under way not counted."""
+    return json.loads(get(f"{site}/gradio_api/queue/status")[2])["queue_size"]
+
+
 @contextmanager
 def served(corpus: str, model: str = "fake", delay: float = 0.0, wait: float = 90.0) -> Iterator[str]:
     """The page at an address of its own, once Gradio answers there."""
@@ -116,7 +121,7 @@ def served(corpus: str, model: str = "fake", delay: float = 0.0, wait: float = 9
         url = f"http://127.0.0.1:{port}"
         try:
             end = time.monotonic() + wait
-            while get(url)[0] != 200:
+            while get(url, 5.0)[0] != 200:
                 if process.poll() is not None or time.monotonic() > end:
                     process.kill()
                     output.seek(0)

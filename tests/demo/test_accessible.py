@@ -23,6 +23,7 @@ UNREACHED = """() => [...document.querySelectorAll(
     "a[href], button:not([disabled]), input:not([disabled]), textarea, select, summary, [tabindex='0']")]
   .filter((e) => e.checkVisibility({ visibilityProperty: true, opacityProperty: true }) && e.getClientRects().length && e.tabIndex >= 0)
   .filter((e) => !(e.type === "radio" && !e.checked) && !e.dataset.reached).map((e) => e.outerHTML.slice(0, 120))"""
+THERE = {"Explain": "#dear-candidates .card", "Learn": ".steps-long", "Compare": ".plain-list", "My data": ".lab-intro", "API": ".snippet pre"}
 STEP = """() => {
   const e = document.activeElement, again = Boolean(e.dataset.reached);
   if (e !== document.body) e.dataset.reached = "1";
@@ -33,7 +34,7 @@ STEP = """() => {
 def open_tab(tab, name: str) -> None:
     if tab.get_by_role("tab", name=name, exact=True).get_attribute("aria-selected") != "true":
         tab.get_by_role("tab", name=name, exact=True).click()
-    tab.wait_for_timeout(400)
+    tab.wait_for_selector(f"{THERE[name]}:visible")
 
 
 def violations(tab) -> list[str]:
@@ -60,9 +61,9 @@ def test_axe_finds_nothing_on_any_tab(chrome, lab_site, width, scheme):
 
 
 @pytest.mark.parametrize("scheme", ["dark", slow("light")])
-def test_axe_finds_nothing_in_a_run(chrome, lab_site, scheme):
+def test_axe_finds_nothing_in_a_run(chrome, slow_site, scheme):
     """While it runs, when it is done, and with an error, for what is on the page then is not there at first."""
-    with visitor(chrome, lab_site, scheme=scheme) as tab:
+    with visitor(chrome, slow_site, scheme=scheme) as tab:
         field = ".dear-query input, .dear-query textarea"
         tab.fill(field, QUERY)
         tab.press(field, "Enter")
@@ -73,7 +74,7 @@ def test_axe_finds_nothing_in_a_run(chrome, lab_site, scheme):
             summary.click()
         assert violations(tab) == []
         tab.get_by_role("button", name="Settings").click()
-        tab.wait_for_timeout(300)
+        tab.get_by_label("Model", exact=True).wait_for()
         assert violations(tab) == []
         tab.fill(field, " ")
         tab.press(field, "Enter")
@@ -120,8 +121,8 @@ def test_the_keyboard_alone_reaches_everything(chrome, lab_site, name):
         assert tab.evaluate(UNREACHED) == []
 
 
-def test_tabs_and_the_first_run_by_keyboard(chrome, lab_site):
-    with visitor(chrome, lab_site) as tab:
+def test_tabs_and_the_first_run_by_keyboard(chrome, slow_site):
+    with visitor(chrome, slow_site) as tab:
         tab.get_by_role("tab", name="Explain", exact=True).focus()
         for name in TABS[1:]:
             tab.get_by_role("tab", name=name, exact=True).focus()
@@ -138,9 +139,9 @@ def test_tabs_and_the_first_run_by_keyboard(chrome, lab_site):
         tab.wait_for_selector("button.dear-go:visible")
 
 
-def test_the_focus_stays_where_rank_and_stop_take_turns(chrome, lab_site):
+def test_the_focus_stays_where_rank_and_stop_take_turns(chrome, slow_site):
     focused = "document.activeElement.classList.contains('dear-{}')"
-    with visitor(chrome, lab_site) as tab:
+    with visitor(chrome, slow_site) as tab:
         tab.fill(".dear-query input, .dear-query textarea", QUERY)
         tab.locator("button.dear-go:visible").focus()
         tab.keyboard.press("Enter")
@@ -151,8 +152,8 @@ def test_the_focus_stays_where_rank_and_stop_take_turns(chrome, lab_site):
         tab.wait_for_function(focused.format("go"))
 
 
-def test_less_motion_where_it_was_asked_for(chrome, lab_site):
-    with visitor(chrome, lab_site) as tab:
+def test_less_motion_where_it_was_asked_for(chrome, slow_site):
+    with visitor(chrome, slow_site) as tab:
         assert tab.evaluate("matchMedia('(prefers-reduced-motion: reduce)').matches")
         field = ".dear-query input, .dear-query textarea"
         tab.fill(field, QUERY)

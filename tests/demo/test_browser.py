@@ -5,6 +5,7 @@ from __future__ import annotations
 from urllib.parse import urlencode, urlsplit
 
 import pytest
+from browsing import READY
 from demo_parts import BROAD, CANARIES, QUERY, served, write_corpus
 
 FIELD = ".dear-query input, .dear-query textarea"
@@ -45,7 +46,7 @@ def _outside(url: str, site: str) -> bool:
 def open_page(tab, url: str) -> None:
     tab.goto(url)
     tab.wait_for_selector(FIELD, timeout=60_000)
-    tab.wait_for_selector("button.dear-example:visible", timeout=60_000)  # the corpus is there; the rest a run waits for
+    tab.wait_for_selector(READY, timeout=60_000)  # the rest a run waits for
 
 
 def ask(tab, query: str) -> None:
@@ -66,9 +67,10 @@ def test_the_three_stages_arrive_in_order(page):
     assert page.evaluate(f"document.activeElement.matches('{FIELD}')")
     ask(page, QUERY)
     order = []
-    for selector in (".rail .retrieval.done", ".rail .pointwise.done", ".rail .listwise.running", ".live .ref", ".rail .listwise.done"):
+    rail = ".rail:not(.told)"  # the run's own, not the recorded example's
+    for selector in (f"{rail} .retrieval.done", f"{rail} .pointwise.done", f"{rail} .listwise.running", ".live .ref", f"{rail} .listwise.done"):
         page.wait_for_selector(selector, timeout=30_000, state="attached")
-        order.append(page.evaluate("[...document.querySelectorAll('.rail li')].map(li => li.classList[1]).join(' ')"))
+        order.append(page.evaluate("[...document.querySelectorAll('.rail:not(.told) li')].map(li => li.classList[1]).join(' ')"))
     done(page)
     assert order[0].startswith("done")
     assert order[1].startswith("done done")
@@ -134,6 +136,44 @@ def test_a_new_query_takes_the_place_of_the_one_before(page):
     ask(page, "butterscotch dust")
     done(page)
     assert page.locator(".card h3").first.inner_text() == "Mars"
+
+
+def test_what_a_run_still_had_to_say_stays_off_the_page_of_the_next(chrome, site, page):
+    """The second question waits behind another visitor's run: neither the cards nor the end of the first one replace its candidates."""
+    open_page(page, site + LONG)
+    ask(page, BROAD)
+    page.wait_for_selector(".live .ref", timeout=30_000)
+    other = chrome.new_context()
+    try:
+        tab = other.new_page()
+        open_page(tab, site + LONG)
+        ask(tab, BROAD)
+        tab.wait_for_selector(".rail:not(.told) .retrieval.done", state="attached")
+        ask(page, "butterscotch dust")
+        tab.wait_for_selector(SCORING, state="attached", timeout=10_000)  # the first question's run has ended
+        page.wait_for_timeout(1_000)  # in which nothing is to happen
+        assert page.locator(".card h3").first.inner_text() == "Mars"
+        assert "took its place" not in page.locator("body").inner_text()
+        assert page.locator("button.dear-stop").first.is_visible(), "the second still waits, and can be stopped"
+    finally:
+        other.close()
+    done(page)
+    assert page.locator(".card h3").first.inner_text() == "Mars"
+
+
+def test_an_open_prompt_stays_open_while_windows_end(page, site):
+    open_page(page, site + LONG)
+    ask(page, BROAD)
+    page.wait_for_selector(".live .ref", timeout=30_000)
+    page.locator("button:visible:has-text('Show prompt')").first.click()
+    page.wait_for_selector(".sheet:popover-open")
+    shown = page.locator(".sheet:popover-open h3").inner_text()
+    ended = page.locator("details.window").count()
+    page.wait_for_function(f"document.querySelectorAll('details.window').length > {ended + 1}", timeout=60_000)
+    assert page.locator(".sheet:popover-open h3").inner_text() == shown
+    page.keyboard.press("Escape")  # closes the prompt
+    page.keyboard.press("Escape")  # stops the run
+    page.wait_for_selector("button.dear-go:visible", timeout=10_000)
 
 
 @pytest.mark.parametrize("bad", ["x" * 10_000, "   "])

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from contextlib import contextmanager
 
 import pytest
 from browsing import visitor
-from demo_parts import BROAD, QUERY, get, served, until, write_corpus
+from demo_parts import BROAD, QUERY, served, until, waiting, write_corpus
 
 from demo import limits
 from demo.tabs.explain import BUSY
@@ -29,11 +28,6 @@ def site(tmp_path_factory):
 def reasons(job) -> bool:
     """Whether the job's run is in the middle of its reasoning."""
     return any(event["type"] == "Token" for part in job.outputs() for event in part)
-
-
-def waiting(site: str) -> int:
-    """How many calls stand in the server's queue, the one under way not counted."""
-    return json.loads(get(f"{site}/gradio_api/queue/status")[2])["queue_size"]
 
 
 @contextmanager

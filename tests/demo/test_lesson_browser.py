@@ -47,16 +47,14 @@ def tiles(tab) -> list[float]:
 
 def turn(tab, name: str, presses: int) -> list[float]:
     """Move a slider of the losses by the keyboard; the tiles once the sum has changed."""
-    before = tiles(tab)
     knob = tab.get_by_label(f"range slider for {name}")
     knob.focus()
     for _ in range(abs(presses)):
         tab.keyboard.press("ArrowRight" if presses > 0 else "ArrowLeft")
     tab.wait_for_function(
-        "before => [...document.querySelectorAll('.loss-tiles .value b')].filter(e => e.offsetParent).at(-1)?.innerText !== before",
-        arg=f"{before[-1]:.3f}".replace("-", "−"),
+        "() => document.querySelector('.loss-tiles')?.dataset.at === "
+        "[...document.querySelectorAll('.lab-four input[type=range]')].map(e => Number(e.value)).join(' ')"
     )
-    tab.wait_for_timeout(500)  # the last of several presses
     return tiles(tab)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 
 import pytest
@@ -77,7 +78,7 @@ def test_what_nobody_waits_for_leaves_the_processor_to_a_run(tmp_path):
     for key in ("slow", "urgent"):
         resources._add(key, key, load)
     with resources.model_lock:
-        resources.start()
+        threading.Thread(target=resources._work, daemon=True).start()  # what `start` starts, and nothing to load but what is asked for here
         resources.want("slow", LATER)
         assert eventually(lambda: "resting" in resources.part("slow").detail)
         time.sleep(0.5)
@@ -94,7 +95,7 @@ def test_a_resting_part_makes_way_for_one_that_is_waited_for(tmp_path):
     resources = Resources(corpora=(str(write_corpus(tmp_path / "small")),), models=("fake",))
     resources._add("slow", "slow", lambda tell: [tell(str(step)) for step in range(3)])
     with resources.model_lock:
-        resources.start()
+        threading.Thread(target=resources._work, daemon=True).start()  # what `start` starts, and nothing to load but what is asked for here
         resources.want("slow", LATER)
         assert eventually(lambda: "resting" in resources.part("slow").detail)
         resources.want("retriever:small:bm25+rm3")

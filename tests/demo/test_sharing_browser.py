@@ -10,6 +10,7 @@ from pathlib import Path
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
+from browsing import LOADED, READY
 from demo_parts import CANARIES, QUERY, served, write_corpus
 
 from dear import events as ev
@@ -36,7 +37,8 @@ def visit(chrome, site):
         tab.on("pageerror", lambda error: wrong.append(f"script error: {error}"))
         tab.on("dialog", lambda dialog: wrong.append(f"dialog: {dialog.message}"))
         tab.goto(f"{site}/{query}")
-        tab.wait_for_selector("button.dear-example:visible", timeout=60_000)
+        tab.wait_for_selector(READY, timeout=60_000)
+        tab.wait_for_function(LOADED, timeout=60_000)
         return tab
 
     yield visited

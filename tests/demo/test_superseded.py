@@ -1,0 +1,115 @@
+"""A newer question has the page: what an earlier run still had to say is not sent; and a late answer takes back nothing a visitor did."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+from demo_parts import BROAD, QUERY, Words, passages
+
+from corpora.registry import Corpus
+from dear.engines.fake import FakeGenerator, FakeScorer
+from demo import session
+from demo.kept_runs import KeptRuns
+from demo.resources import Resources
+from demo.uploads import Uploads
+
+pytest.importorskip("gradio")
+ANNA = SimpleNamespace(session_hash="anna")
+SETTINGS = ("small", "bm25", 20, 10, 10, 5, "fake", True)
+SETUPS = ["pointwise", "auto", "retrieved", "listwise", "auto", "retrieved"]
+
+
+@pytest.fixture
+def resources() -> Resources:
+    """Resources whose parts are there already, with a model of 2 ms a token."""
+    found = Resources(corpora=("small",), models=("fake",))
+    parts = {"corpus:small": Corpus("small", passages()), "retriever:small:bm25": Words(passages())}
+    for key, value in (parts | {"scorer:fake": FakeScorer(), "generator:fake": FakeGenerator(delay=0.002)}).items():
+        found._jobs[key].state, found._jobs[key].value = "ready", value
+    return found
+
+
+@pytest.fixture
+def explain_tab(resources):
+    from demo.tabs.explain import ExplainTab
+
+    return ExplainTab(resources, session.Tickets(), Uploads(resources), KeptRuns())
+
+
+def skipped(value: object) -> bool:
+    return isinstance(value, dict) and value.get("__type__") == "update" and len(value) == 1
+
+
+def test_a_run_under_way_says_nothing_more_once_another_was_asked(explain_tab):
+    first = explain_tab.begin(BROAD, *SETTINGS, ANNA)[0]
+    run = explain_tab.run(first, BROAD, *SETTINGS, ANNA)
+    next(run)
+    second = explain_tab.begin(QUERY, *SETTINGS, ANNA)[0]
+    assert list(run) == []
+    assert explain_tab.resources.model_lock.acquire(timeout=2), "and it has let go of the model"
+    explain_tab.resources.model_lock.release()
+    assert len(list(explain_tab.run(second, QUERY, *SETTINGS, ANNA))) > 1
+
+
+def test_a_run_that_was_never_begun_leaves_the_buttons_of_the_next_alone(explain_tab):
+    first = explain_tab.begin(BROAD, *SETTINGS, ANNA)[0]
+    explain_tab.begin(QUERY, *SETTINGS, ANNA)
+    (only,) = explain_tab.run(first, BROAD, *SETTINGS, ANNA)
+    assert all(skipped(value) for value in only)
+
+
+def test_stopping_is_still_said(explain_tab):
+    ticket = explain_tab.begin(BROAD, *SETTINGS, ANNA)[0]
+    run = explain_tab.run(ticket, BROAD, *SETTINGS, ANNA)
+    next(run)
+    explain_tab.stop(ANNA)
+    assert "best so far" in str(list(run)[-1])
+
+
+def test_a_comparison_says_nothing_more_once_another_was_asked(resources):
+    from demo.tabs.compare import CompareTab
+
+    tab = CompareTab(resources, Uploads(resources), session.Tickets())
+    given = (BROAD, "small", 6, "fake", True, *SETUPS)
+    first = tab.begin(*given, ANNA)[0]
+    run = tab.run(first, *given, {}, ANNA)
+    next(run)
+    tab.begin(*given, ANNA)
+    assert list(run) == []
+
+
+def test_a_walk_says_nothing_more_once_another_was_begun(resources):
+    from demo.tabs.learn import LearnTab
+
+    tab = LearnTab(resources, Uploads(resources), session.Tickets())
+    first, walk, *_ = tab.begin("", BROAD, "small", ANNA)
+    run = tab.rank(first, walk, ANNA)
+    next(run)
+    tab.begin("", QUERY, "small", ANNA)
+    assert list(run) == []
+
+
+def test_a_late_answer_to_the_pages_loading_takes_back_nothing(explain_tab):
+    """Without a link, what was said of a query and the line of settings are the visitor's own by then."""
+    found = explain_tab.link(SimpleNamespace(query_params={}))
+    assert all(skipped(value) for value in found[:11])
+    given = explain_tab.link(SimpleNamespace(query_params={"q": "sky", "k": "12", "model": "<i>x"}))
+    assert given[0] == "sky"
+    assert "12 candidates" in given[9].label
+    assert "asks for something this page cannot do" in str(given[10])
+
+
+def test_the_clock_keeps_to_the_chosen_corpus(resources):
+    """While parts are loading the page is told every second what is there: the examples stay those of the corpus that was chosen."""
+    from corpora.formats import Query
+    from demo.tabs.explain import ExplainTab
+
+    more = Resources(corpora=("small", "other"), models=("fake",))
+    for name, text in (("small", "why is the sky blue"), ("other", "how deep is the sea")):
+        more._jobs[f"corpus:{name}"].state = "ready"
+        more._jobs[f"corpus:{name}"].value = Corpus(name, passages(), queries=[Query("q1", text)])
+    tab = ExplainTab(more, session.Tickets(), Uploads(more), KeptRuns())
+    assert [button.value for button in tab.tick("other", "fake")[4:5]] == ["how deep is the sea"]
+    assert [button.value for button in tab.tick("small", "fake")[4:5]] == ["why is the sky blue"]
+    assert not any(button.visible for button in tab.tick("my data", "fake")[4:])
