@@ -55,8 +55,8 @@ def say(message):
 
 
 def check_machine():
-    if not (3, 10) <= sys.version_info[:2] <= (3, 12):
-        fail("this is Python %d.%d; use 3.10, 3.11 or 3.12, for instance: make demo PYTHON=python3.11" % sys.version_info[:2])
+    if not (3, 11) <= sys.version_info[:2] <= (3, 12):
+        fail("this is Python %d.%d; use 3.11 or 3.12, for instance: make demo PYTHON=python3.11" % sys.version_info[:2])
     free = shutil.disk_usage(ROOT).free / 1e9
     if not os.path.exists(PYTHON) and free < NEED_GB:
         fail("%.1f GB are free here and about %.0f GB are needed: free some space or move the folder" % (free, NEED_GB))
@@ -117,9 +117,6 @@ def torch_source():
 
 
 def constraints():
-    if sys.version_info[:2] == (3, 10):
-        say("the pinned versions need Python 3.11; on 3.10 the newest that fit are taken")
-        return []
     return ["-c", "constraints.txt"]
 
 

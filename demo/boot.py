@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import errno
 import json
+import logging
 import os
 import socket
 import sys
@@ -127,6 +128,7 @@ def _serve(options: argparse.Namespace, page: LoadingPage):
         from demo.resources import Resources
 
         start_logging()
+        logging.getLogger("dear.engines.choice").setLevel(logging.INFO)  # what runs each stage, and why
         page.step = "Building the page"
         models = tuple(dict.fromkeys((options.model, "dear-nano", *PUBLISHED)))
         resources = Resources(corpora=tuple(options.corpus or ("teaching",)), models=models, engine=options.engine)

@@ -20,7 +20,7 @@ METHODS: Mapping[str, str] = {
     "both": "Both stages, with reasoning",
     "both-fast": "Both stages, fast mode",
 }
-PRECISIONS: Mapping[str, str] = {"auto": "the usual", "fp32": "fp32", "int8": "int8", "int4": "int4"}
+PRECISIONS: Mapping[str, str] = {"auto": "the usual", "fp32": "fp32", "bf16": "bf16", "int8": "int8", "int4": "int4", "nf4": "NF4"}
 ORDERS: Mapping[str, str] = {"retrieved": "as retrieved", "shuffled": "shuffled", "reversed": "reversed"}
 CANDIDATES = (4, 20, 10)  # least, most, default
 SEED = 20  # of the shuffle: the same every time, so that a comparison can be repeated

@@ -36,7 +36,7 @@ def shorten(text: str, limit: int) -> str:
     if len(text) <= limit:
         return text
     head = text[: limit - 1]
-    cut = head.rfind(" ")
+    cut = limit - 1 if text[limit - 1] == " " else head.rfind(" ")
     return (head[:cut] if cut > limit // 2 else head).rstrip(" ,.;:") + ELLIPSIS
 
 

@@ -28,7 +28,7 @@ SLOW_S = 8.0  # after that long a first start is the likely reason, and is said
 NOW, SOON, LATER = 0, 1, 2
 RESTS_S = 0.1
 _SERVED = re.compile(r"openai:(?P<model>.+?)@(?P<url>https?://\S+)")
-ENGINE_OF = {"fp32": "transformers", "int8": "onnx", "int4": "onnx"}
+ENGINE_OF = {"fp32": "transformers", "bf16": "transformers", "nf4": "transformers", "int8": "onnx", "int4": "onnx"}
 LISTWISE_PRECISIONS = tuple(ENGINE_OF)
 
 
@@ -223,7 +223,9 @@ class Resources:
         job.detail = detail
 
     def _in_precision(self, given: str, model: str, precision: str) -> Any:
-        """The listwise engine in a precision asked for; the usual one where it has that precision already."""
+        """The listwise engine in a precision asked for; the usual one where it has that precision already. A server's models keep theirs."""
+        if _SERVED.fullmatch(given):
+            raise EngineError(f"{model} runs on a server, in the precision it has there: choose the usual precision")
         usual = self._jobs[f"generator:{model}"]
         if usual.state == "ready" and usual.value is not None and usual.value.info.precision == precision:
             return usual.value
@@ -336,6 +338,9 @@ def _open_engine(model: str, stage: str, engine: str, precision: str = "auto") -
     from dear.engines.choice import open_generator, open_scorer
     from dear.zoo import resolve
 
+    # ONNX Runtime is the CPU's here; and what needs no GPU takes none of a Space's quota, which torch shows as a GPU of its own.
+    spared = engine == "onnx" or (bool(os.environ.get("SPACES_ZERO_GPU")) and not needs_gpu(model))
+    device = "cpu" if spared else "auto"
     if not resolve(model).has(stage):
         return None
     if needs_gpu(model):
@@ -343,7 +348,7 @@ def _open_engine(model: str, stage: str, engine: str, precision: str = "auto") -
 
         if not torch.cuda.is_available():
             raise EngineError(f"{model} needs a CUDA GPU and the hub, and there is no GPU here: choose dear-nano, or serve the page from a GPU")
-    return (open_scorer if stage == "pointwise" else open_generator)(model, engine=engine, precision=precision)
+    return (open_scorer if stage == "pointwise" else open_generator)(model, engine=engine, precision=precision, device=device)
 
 
 def needs_gpu(model: str) -> bool:

@@ -9,9 +9,10 @@ import time
 import pytest
 from demo_parts import write_corpus
 
+from dear.engines import choice
 from dear.errors import DearError
 from demo.limits import MINE, check_name
-from demo.resources import LATER, Resources, public_models, public_names
+from demo.resources import LATER, Resources, _open_engine, public_models, public_names
 
 
 def test_names_are_short_distinct_and_pass_the_check():
@@ -107,3 +108,23 @@ def eventually(holds, seconds: float = 20) -> bool:
     while not holds() and time.monotonic() < end:
         time.sleep(0.02)
     return bool(holds())
+
+
+@pytest.mark.model
+def test_the_embedded_student_takes_no_gpu_of_a_space(monkeypatch):
+    """A ZeroGPU Space shows a GPU that costs quota; without any left, the student that needs none must go on."""
+    monkeypatch.setenv("SPACES_ZERO_GPU", "1")
+    monkeypatch.setattr(choice, "machine", lambda: choice.Machine(cuda=True, cuda_name="ZeroGPU", bitsandbytes=True, onnx=True))
+    scorer, generator = (_open_engine("dear-nano", stage, "auto") for stage in ("pointwise", "listwise"))
+    assert (scorer.info.device, generator.info.device, generator.info.engine) == ("cpu", "cpu", "onnx")
+    scorer.close()
+    monkeypatch.delenv("SPACES_ZERO_GPU")
+    four = _open_engine("dear-nano", "listwise", "onnx", "int4")  # what Compare opens for int4 on a machine with a GPU
+    assert (four.info.precision, four.info.device) == ("int4", "cpu")
+
+
+def test_a_precision_is_not_asked_of_a_server():
+    resources = Resources(models=("openai:org/qwen@http://127.0.0.1:9/v1",))
+    resources._load("generator:org/qwen:fp32")
+    with pytest.raises(DearError, match="in the precision it has there"):
+        resources.get("generator:org/qwen:fp32")
