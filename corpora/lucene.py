@@ -43,17 +43,19 @@ class Feedback:
 class LuceneRetriever:
     """Search a Lucene index: BM25 with Anserini's k1 0.9 and b 0.4, or BM25+RM3 when `feedback` is given.
 
-    `passages` gives each id its passage; without it the text is read from the index's stored field (prebuilt indexes).
+    `passages` gives each id its passage; without it the text is read from the index's stored field (prebuilt indexes). `language`
+    is that of the index's analyzer.
     Raises `IndexFailure` when `folder` holds no readable index.
     """
 
     def __init__(
-        self, folder: Path, passages: Mapping[str, Passage] | None = None, *, feedback: Feedback | None = None, k1: float = 0.9, b: float = 0.4
-    ) -> None:
+        self, folder: Path, passages: Mapping[str, Passage] | None = None, *, feedback: Feedback | None = None, k1: float = 0.9, b: float = 0.4,
+        language: str = "en",
+    ) -> None:  # fmt: skip
         if k1 < 0 or not 0 <= b <= 1:
             raise BadInput(f"BM25 with k1 {k1} and b {b}: k1 is 0 or more, b between 0 and 1")
         self.kind = "bm25+rm3" if feedback else "bm25"
-        self._passages, self._java = passages, _open(str(folder), k1, b, feedback)
+        self._passages, self._java = passages, _open(str(folder), k1, b, feedback, language)
         self._k1, self._b = k1, b
         self._idle, self._searching, self._closed = threading.Condition(), 0, False
         self._stem = lru_cache(maxsize=50_000)(self._analyse)
@@ -121,6 +123,10 @@ class LuceneRetriever:
         docs = [(doc.docid, doc.lucene_docid, doc.score) for doc in java["searcher"].search(query, k)]
         found = [(self.passage(id_), number, score) for id_, number, score in docs]
         if missing := [id_ for (id_, _, _), (passage, _, _) in zip(docs, found, strict=True) if passage is None]:
+            if self._passages is None:
+                raise IndexFailure(
+                    f"the index stores no text of passage {missing[0]!r}: use an index with stored text, one without -slim in its name"
+                )
             raise IndexFailure(f"the index names passage {missing[0]!r}, which the corpus has not: delete the index to have it rebuilt")
         if self.kind == "bm25+rm3" and docs:
             weights = _feedback_terms(java["searcher"], query)
@@ -172,13 +178,20 @@ class LuceneRetriever:
 
 
 def stored_passage(id_: str, raw: str) -> Passage:
-    """The passage in an index's stored `raw` field: a JSON object under the usual names, or the plain text itself."""
+    """The passage in an index's stored `raw` field: a JSON object under the usual names, its title where it has no text, or plain text itself."""
     try:
-        fields = json.loads(raw)
-        _, title, text = passage_of({str(key).lower(): value for key, value in fields.items()})
-        return Passage(id_, text, title)
-    except (ValueError, AttributeError):
+        data = json.loads(raw)
+    except ValueError:
         return Passage(id_, raw)
+    if not isinstance(data, dict):
+        return Passage(id_, raw)
+    fields = {str(key).lower(): value for key, value in data.items()}
+    try:
+        _, title, text = passage_of(fields)
+        return Passage(id_, text, title)
+    except ValueError:
+        title = fields.get("title")
+        return Passage(id_, title if isinstance(title, str) and title.strip() else raw)
 
 
 def _clean(query: str) -> str:
@@ -201,9 +214,11 @@ def _terms(explanation: str, places: Mapping[str, Sequence[tuple[int, int]]], wo
 
 
 @in_java
-def _open(folder: str, k1: float, b: float, feedback: Feedback | None) -> dict[str, Any]:
+def _open(folder: str, k1: float, b: float, feedback: Feedback | None, language: str) -> dict[str, Any]:
     searcher = java_class("io.anserini.search.SimpleSearcher")(folder)
     searcher.set_bm25(k1, b)
+    if language != "en":
+        searcher.set_language(language)
     reader = java_class("io.anserini.index.IndexReaderUtils").getReader(folder)
     explainer = java_class("org.apache.lucene.search.IndexSearcher")(reader)
     explainer.setSimilarity(java_class("org.apache.lucene.search.similarities.BM25Similarity")(k1, b))

@@ -18,7 +18,7 @@ from pathlib import Path
 from corpora import teaching
 from corpora.formats import Query, read_passages, read_queries
 from corpora.fusion import HybridRetriever
-from corpora.prebuilt import PREFIX, download, prebuilt_names
+from corpora.prebuilt import PREFIX, download, language, prebuilt_names
 from corpora.retrieval import KINDS, Retriever, check_ids
 from corpora.rows import SUFFIXES
 from corpora.trec import Qrels, read_candidates, read_qrels
@@ -148,9 +148,9 @@ class Corpus:
 class IndexCorpus(Corpus):
     """A corpus that lives in a Lucene index only, its text in the stored raw field: a prebuilt index, or a folder of one."""
 
-    def __init__(self, name: str, folder: Path, *, title: str = "", description: str = "") -> None:
+    def __init__(self, name: str, folder: Path, *, title: str = "", description: str = "", language: str = "en") -> None:
         super().__init__(name, (), title=title, description=description, licence="as its publisher states")
-        self._index = folder
+        self._index, self._language = folder, language
         self._reader = self.retriever("bm25")
 
     def __len__(self) -> int:
@@ -169,7 +169,7 @@ class IndexCorpus(Corpus):
             raise BadInput(f"{kind!r} search needs the passages' embeddings, which {self.name!r} has not: use bm25 or bm25+rm3")
         from corpora.lucene import Feedback, LuceneRetriever
 
-        return LuceneRetriever(self._index, None, feedback=Feedback() if kind == "bm25+rm3" else None)
+        return LuceneRetriever(self._index, None, feedback=Feedback() if kind == "bm25+rm3" else None, language=self._language)
 
 
 class _Empty:
@@ -208,7 +208,7 @@ def open_corpus(name_or_path: str | Path, *, max_chars: int = MAX_PASSAGE_CHARS)
         return Corpus(_stem(path), tuple(read_passages(path)))
     if name.startswith(PREFIX) or _is_prebuilt(name):
         bare = name.removeprefix(PREFIX)
-        return IndexCorpus(bare, download(bare), description=f"Pyserini's prebuilt index {bare}")
+        return IndexCorpus(bare, download(bare), description=f"Pyserini's prebuilt index {bare}", language=language(bare))
     raise BadInput(
         f"no corpus {name!r}: use one of {', '.join(corpus_names())}, the path of a folder or of a passages file, "
         f"or {PREFIX}NAME with the name of a Pyserini prebuilt index such as msmarco-v1-passage"

@@ -17,7 +17,7 @@ from dear.errors import BadInput
 Format = Literal["jsonl", "tsv", "csv", "txt"]
 MAX_ROW_BYTES = 1 << 20
 ID_FIELDS = ("id", "_id", "docid", "pid", "doc_id", "passage_id", "query_id", "qid")
-TEXT_FIELDS = ("text", "contents", "content", "passage", "body")
+TEXT_FIELDS = ("text", "contents", "content", "passage", "segment", "body")
 QUERY_FIELDS = ("text", "query", "question", "title")
 _DAMAGE = (EOFError, zlib.error, OSError)
 _HEADER = {*ID_FIELDS, *TEXT_FIELDS, *QUERY_FIELDS}

@@ -6,6 +6,7 @@ A quote that is not found is marked, never dropped. Rationales are generated tex
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -14,8 +15,11 @@ from dear.errors import BadInput
 from dear.parse import Answer
 from dear.types import Evidence, Hit, Passage, Rationale
 
-_WORD = re.compile(r"\w+", re.UNICODE)
-_SENTENCE = re.compile(r"\S.*?(?:[.!?…]+[)\"'’”\]]*(?=\s|$)|$)", re.DOTALL)
+# Scripts that write no blanks between words (Thai, Lao, Burmese, Khmer, Japanese, Chinese): a character counts as a word.
+ALONE = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
+_MARKS = "".join(char for char in map(chr, range(0x300, 0x1FFFF)) if unicodedata.category(char).startswith("M"))  # vowel signs, which \w leaves out
+_WORD = re.compile(f"[{ALONE}][{_MARKS}]*|(?:[^\\W{ALONE}][{_MARKS}]*)+")
+_SENTENCE = re.compile(r"\S.*?(?:[.!?…]+[)\"'’”\]]*(?=\s|$)|[。！？।؟]+[)\"'’”\]」』]*|$)", re.DOTALL)
 MIN_QUOTE_WORDS = 3
 
 

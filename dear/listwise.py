@@ -20,11 +20,12 @@ from dear.errors import BadInput
 from dear.explain import ground
 from dear.parse import parse
 from dear.quoting import Citations
-from dear.types import Passage, Rationale, Status
+from dear.types import Passage, Rationale, Status, at_word
 
 logger = logging.getLogger(__name__)
 
 MIN_PASSAGE_TOKENS = 16
+RANKING_ALONE = "Write the ranking line only."  # what a server is asked in fast mode, whose logits it does not give
 CHAIN_TOKENS = 8  # a generous bound on the tokens of " > [12]"
 ANSWER_MARGIN = 16  # marker, end of text, and the template's own tokens after the answer
 
@@ -71,6 +72,8 @@ def prepare(query: str, passages: Sequence[Passage], generator: Generator, *, ma
     passages = tuple(passages)
     window = _render(query, passages, passages, generator)
     reserve = max_tokens + CHAIN_TOKENS * len(passages) + ANSWER_MARGIN
+    if isinstance(generator, TextGenerator) and not max_tokens:
+        reserve += generator.count(RANKING_ALONE)
     used = _count(generator, window.prompt)
     if used + reserve <= generator.context:
         return window
@@ -92,7 +95,7 @@ def prepare(query: str, passages: Sequence[Passage], generator: Generator, *, ma
 def rank(window: Window, generator: Generator, *, reasoning: bool = True, max_tokens: int = 320) -> Iterator[str | Ranked]:
     """Yield the answer's text as it is written (pieces may be empty), then one `Ranked`. Closing the iterator stops the model within one token."""
     if isinstance(generator, TextGenerator):
-        yield from _rank_text(window, generator, max_tokens)
+        yield from _rank_text(window, generator, max_tokens if reasoning else 0)
     elif reasoning:
         yield from _rank_reasoning(window, generator, max_tokens)
     else:
@@ -150,7 +153,10 @@ def _rank_fast(window: Window, generator: TokenGenerator) -> Iterator[str | Rank
 def _rank_text(window: Window, generator: TextGenerator, max_tokens: int) -> Iterator[str | Ranked]:
     text = ""
     budget = max_tokens + CHAIN_TOKENS * len(window.passages)
-    for piece in generator.stream(window.messages, max_tokens=budget):
+    messages = list(window.messages)
+    if not max_tokens:
+        messages[-1] = {**messages[-1], "content": f"{messages[-1]['content']}\n{RANKING_ALONE}"}
+    for piece in generator.stream(messages, max_tokens=budget):
         text += piece
         yield piece
     answer = parse(text, len(window.passages))
@@ -188,9 +194,8 @@ def _head(generator: Generator, text: str, tokens: int) -> str:
     """The first `tokens` tokens of a text, cut at a word."""
     if isinstance(generator, TextGenerator):
         share = tokens / max(1, generator.count(text))
-        return text[: int(len(text) * share)].rsplit(" ", 1)[0]
-    head = generator.decode(generator.encode(prompts.neutralise(text))[:tokens])
-    return head.rsplit(" ", 1)[0] if " " in head else head
+        return at_word(text[: int(len(text) * share)])
+    return at_word(generator.decode(generator.encode(prompts.neutralise(text))[:tokens]))
 
 
 def _cap(lengths: Sequence[int], room: int) -> int:

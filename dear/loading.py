@@ -20,7 +20,7 @@ from dear import zoo
 from dear.embedded import SHA256 as EMBEDDED_SHA256
 from dear.embedded import embedded_base
 from dear.errors import BadInput, CheckpointError, MissingDependency
-from dear.weights import base_digest, check_weights, fetch, head_of, weight_files
+from dear.weights import base_digest, check_score, check_weights, fetch, head_of, weight_files
 
 __all__ = ["Student", "embedded_base", "load_causal", "load_sequence_classifier", "load_tokenizer"]
 
@@ -69,6 +69,11 @@ class Student:
     def decode(self, ids: Any, **options: Any) -> Any:
         """The decoder's output for token ids of shape (B, T): `last_hidden_state` (B, T, hidden) and, if asked for, the cache."""
         return self._decoder(input_ids=ids, **options)
+
+    @property
+    def positions(self) -> int:
+        """How many tokens the model was made to read at once."""
+        return int(self._decoder.config.max_position_embeddings)
 
     def logits(self, hidden: Any, rows: list[int] | None = None) -> Any:
         """The head's output in float32 for hidden states (…, hidden): (…, 1) scores, or (…, vocabulary) logits, or those of `rows`.
@@ -261,6 +266,8 @@ def _attach(model: Any, folder: Path, name: str) -> tuple[Any, Any]:
     needs_head = str(getattr(config.task_type, "value", config.task_type)) == "SEQ_CLS"
     if needs_head and not heads:
         raise CheckpointError(f"{folder} is a pointwise adapter without its score head: save it with modules_to_save=['score']")
+    if heads:
+        check_score(folder, weights[heads[0]].shape)
     config.modules_to_save, config.task_type, config.inference_mode = None, None, True
     if isinstance(model, PeftModel):
         model.add_adapter(name, config)

@@ -45,7 +45,8 @@ def encode_pairs(
 
 
 def _plain(tokenizer: Any, texts: list[str], limit: int) -> list[list[int]]:
-    return tokenizer(texts, add_special_tokens=False, truncation=True, max_length=limit, verbose=False)["input_ids"]
+    # Truncation would be a setting of the tokenizer itself, which other threads share.
+    return [ids[:limit] for ids in tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]]
 
 
 def _special(tokenizer: Any) -> tuple[list[int], list[int], list[int]]:

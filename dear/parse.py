@@ -69,6 +69,7 @@ def parse(text: str, n: int) -> Answer:
 
 def chain(text: str) -> tuple[int, ...] | None:
     """The identifiers of the last bracketed chain as written, or None when there is none."""
+    text = text.replace("**", "")  # chat models write the chain in bold
     matches = list(_CHAIN.finditer(text))
     single = list(_SINGLE.finditer(text))
     last = matches[-1] if matches else None

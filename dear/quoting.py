@@ -11,7 +11,7 @@ import re
 from collections.abc import Sequence
 
 from dear import prompts
-from dear.explain import MIN_QUOTE_WORDS
+from dear.explain import ALONE, MIN_QUOTE_WORDS
 
 AHEAD = 40
 MAX_QUOTE_WORDS = 24  # the longest written rationale quotes 20
@@ -19,6 +19,8 @@ _MARKS = str.maketrans('"“”', "'‘’")
 _OPENS = ': "'
 _CITED = re.compile(r"^(?:Not )?\[(\d+)\]", re.MULTILINE)
 _INCOMPLETE = "�"
+_UNSPACED = re.compile(f"[{ALONE}]")
+_BEGINNINGS = re.compile(f"[{ALONE}]|(?<!\\S)\\S")
 
 
 def quotable(text: str) -> str:
@@ -42,7 +44,7 @@ class Citations:
 
     def __init__(self, texts: Sequence[str]) -> None:
         self._texts = [quotable(text) for text in texts]
-        self._short = {i for i, text in enumerate(self._texts, 1) if len(text.split()) < MIN_QUOTE_WORDS}
+        self._short = {i for i, text in enumerate(self._texts, 1) if _count(text) < MIN_QUOTE_WORDS}
 
     def allows(self, written: str, piece: str) -> bool:
         """Whether `piece` may follow `written`. Lines that are no citation are free; a passage is cited once, and none too short to quote."""
@@ -63,7 +65,7 @@ class Citations:
         if not opened or '"' in body or not named or not 0 < int(named[1]) <= len(self._texts):
             return []
         text = self._texts[int(named[1]) - 1]
-        places = _places(text, body) if body else [match.start() for match in re.finditer(r"\S+", text)]
+        places = _places(text, body) if body else [match.start() for match in _BEGINNINGS.finditer(text)]
         found = list(dict.fromkeys(text[at + len(body) :][:AHEAD] for at in places if _goes_on(text[at:], len(body))))
         return [*found, '"'] if _ends_in(text, body) else found
 
@@ -107,13 +109,27 @@ def _can_end(rest: str, length: int) -> bool:
         if ahead is None:
             return False
         begun = rest[: length + ahead.end()]
-    return len(rest.split()) >= MIN_QUOTE_WORDS and len(begun.split()) <= MAX_QUOTE_WORDS
+    return _count(rest) >= MIN_QUOTE_WORDS and _count(begun) <= MAX_QUOTE_WORDS
 
 
 def _ends_in(text: str, body: str) -> bool:
     """Whether `body` is a run of whole words of `text`, at least as many as make a quote."""
-    enough = MIN_QUOTE_WORDS <= len(body.split()) <= MAX_QUOTE_WORDS
-    return enough and body == body.strip() and any(not text[at + len(body) :][:1].isalnum() for at in _places(text, body))
+    enough = MIN_QUOTE_WORDS <= _count(body) <= MAX_QUOTE_WORDS
+    return enough and body == body.strip() and any(_whole(text, at + len(body)) for at in _places(text, body))
+
+
+def _whole(text: str, end: int) -> bool:
+    """Whether a word ends before this place."""
+    return not text[end : end + 1].isalnum() or bool(_UNSPACED.match(text, end) or _UNSPACED.match(text, end - 1))
+
+
+def _count(text: str) -> int:
+    """Words between blanks, and each character of a script that writes none.
+
+    >>> _count("well-known facts"), _count("大气 scatters 光")
+    (2, 4)
+    """
+    return len(_UNSPACED.sub(" ", text).split()) + len(_UNSPACED.findall(text))
 
 
 def _places(text: str, body: str) -> list[int]:
@@ -121,4 +137,4 @@ def _places(text: str, body: str) -> list[int]:
     if not body:
         return [0] if text else []
     found = (match.start() for match in re.finditer(f"(?={re.escape(body)})", text))
-    return [at for at in found if at == 0 or (text[at - 1] == " " and body[0] != " ")]
+    return [at for at in found if at == 0 or (body[0] != " " and (text[at - 1] == " " or _UNSPACED.match(text, at - 1) or _UNSPACED.match(text, at)))]

@@ -43,6 +43,8 @@ def ranking_so_far(events: Iterable[ev.Event]) -> tuple[Hit, ...]:
                 hits, scored = event.hits, {}
             case ev.PointScore():
                 scored[event.passage_id] = event.score
+            case ev.Failed(stage="pointwise"):
+                scored = {}
             case ev.WindowStart():
                 spans.append(event)
             case ev.WindowEnd() if spans:

@@ -16,6 +16,7 @@ EvidenceKind = Literal["quoted", "lexical", "occlusion"]
 
 MAX_QUERY_CHARS = 300
 MAX_PASSAGE_CHARS = 20_000
+LONGEST_WORD = 40  # characters: what is longer without a blank is not one word
 
 
 def _frozen(mapping: Mapping) -> Mapping:
@@ -123,6 +124,17 @@ def rerank_hits(hits: Sequence[Hit], stage: str, scores: Mapping[str, float]) ->
         replace(hit, rank=rank, scores={**hit.scores, stage: float(scores[hit.id])}, ranks={**hit.ranks, stage: rank})
         for rank, hit in enumerate(order, 1)
     )
+
+
+def at_word(head: str) -> str:
+    """The start of a text without a word that its end cut through; whole where no blank is near, as in scripts that write none.
+
+    >>> at_word("why is the sk"), at_word("2011 " + "x" * 60)[-3:]
+    ('why is the', 'xxx')
+    """
+    head = head.rstrip("\ufffd")  # half a character
+    at = head.rfind(" ")
+    return head[:at] if at > 0 and len(head) - at <= LONGEST_WORD else head
 
 
 def check_query(query: str) -> str:

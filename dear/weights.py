@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -80,10 +80,18 @@ def head_of(folder: Path) -> Literal["score", "vocabulary"]:
     if any(name.endswith("ForCausalLM") for name in names):
         return "vocabulary"
     if any(name.endswith("ForSequenceClassification") for name in names):
-        if "score.weight" not in set(tensor_names(folder)):
+        header = next((found for path in weight_files(folder) if "score.weight" in (found := _header(path))), None)
+        if header is None:
             raise CheckpointError(f"{folder} has no score.weight: its head would be random; give a trained decoder with a score head")
+        check_score(folder, header["score.weight"]["shape"])
         return "score"
     raise CheckpointError(f"{folder}: architecture {names or 'unknown'} is neither a causal language model nor a decoder with a score head")
+
+
+def check_score(folder: Path, shape: Sequence[int]) -> None:
+    """Raise `CheckpointError` unless a head of this shape gives one score."""
+    if shape[0] != 1:
+        raise CheckpointError(f"{folder} ends in {shape[0]} classes, not in one score: give a student trained with num_labels=1")
 
 
 def base_digest(folder: Path, *, stem: str = "model") -> str:

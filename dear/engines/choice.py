@@ -109,7 +109,7 @@ def choose(
     here = here or machine()
     device = _device(device, here)
     if device.startswith("cuda"):
-        choice = _on_cuda(stage, engine, device, here)
+        choice = _on_cuda(engine, device, parameters, here)
     else:
         choice = _on_cpu(stage, engine, precision, parameters, own_bits, here)
     if precision == "auto":
@@ -132,10 +132,12 @@ def _device(device: str, here: Machine) -> str:
     return device
 
 
-def _on_cuda(stage: str, engine: str, device: str, here: Machine) -> Choice:
+def _on_cuda(engine: str, device: str, parameters: int | None, here: Machine) -> Choice:
     if engine == "onnx":
         raise BadInput("the onnx engine here is built for CPUs: choose engine transformers for the GPU, or device cpu")
     gpu = here.cuda_name or "a GPU"
+    if parameters is not None and parameters < SMALL:
+        return Choice("transformers", "bf16", device, f"{gpu}: bf16, since four bits would cost a small model more than memory is worth")
     if here.bitsandbytes:
         return Choice("transformers", "nf4", device, f"{gpu}: 4-bit NF4 weights, bf16 arithmetic")
     return Choice("transformers", "bf16", device, f"{gpu}: bf16, since bitsandbytes is not installed")

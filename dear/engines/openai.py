@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
+from dear import zoo
 from dear.engines import EngineInfo, Message
 from dear.errors import BadInput, EngineError, require
 
@@ -42,11 +43,12 @@ class OpenAIGenerator:
 
     @classmethod
     def from_name(cls, name: str) -> OpenAIGenerator:
-        """From `openai:MODEL@http://host:port/v1`; raises `BadInput` on any other form."""
+        """From `openai:MODEL@http://host:port/v1`; a published student gets its own prompts. Raises `BadInput` on any other form."""
         found = _NAME.fullmatch(name)
         if found is None:
             raise BadInput(f"{name!r} is not openai:MODEL@URL: write it as openai:my-model@http://localhost:8000/v1")
-        return cls(found["model"], found["url"])
+        known = zoo.CHECKPOINTS.get(found["model"].lower().rstrip("/").rpartition("/")[2])
+        return cls(found["model"], found["url"], family=known.family if known and known.stage == "listwise" else "nano")
 
     def count(self, text: str) -> int:
         """An upper estimate of the text's tokens: the server's tokenizer is unknown, and prose has more than 2 bytes a token."""

@@ -69,7 +69,11 @@ class LazySession(ABC):
         while len(self._cached) < len(self._ids):
             start = len(self._cached)
             piece = self._ids[start : self._floor(start) + self.CHUNK]
-            self._read(piece)
+            try:
+                self._read(piece)
+            except BaseException:
+                self._ended, self._cached = True, []  # the engine's cache may hold half of a pass
+                raise
             self._cached += piece
             yield
 

@@ -105,7 +105,7 @@ class TransformersGenerator:
     def __init__(self, student: Student, *, name: str = "", reason: str = "") -> None:
         info = engine_info(student, reason)
         self.info = replace(info, model=name or info.model)
-        self.context = student.checkpoint.context
+        self.context = min(student.checkpoint.context, student.positions)
         self.eos_ids = eos_ids(student.tokenizer)
         self._student = student
         self._session: TransformersSession | None = None

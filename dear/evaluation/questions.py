@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from dear.evaluation.benchmarks import Benchmark
-from dear.types import MAX_PASSAGE_CHARS, MAX_QUERY_CHARS, Passage
+from dear.types import MAX_PASSAGE_CHARS, MAX_QUERY_CHARS, Passage, at_word
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,4 +50,4 @@ def readable(passage: Passage) -> Passage:
 def asked(text: str) -> str:
     """The query as the stages accept it: single spaces, cut at a word to the limit on length."""
     text = " ".join(text.split())
-    return text if len(text) <= MAX_QUERY_CHARS else text[:MAX_QUERY_CHARS].rsplit(" ", 1)[0]
+    return text if len(text) <= MAX_QUERY_CHARS else at_word(text[:MAX_QUERY_CHARS])

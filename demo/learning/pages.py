@@ -75,7 +75,7 @@ def head(step: int, walk: Walk, lesson: Lesson | None) -> str:
     if not words:
         return ""
     name = f'<span class="tag listwise">{esc(lesson.title)}</span>' if lesson else '<span class="tag retrieval">your own query</span>'
-    return f'<header class="walk-head"><p class="asked"><bdi>{esc(walk.query)}</bdi> {name}</p><p>{esc(words)}</p></header>'
+    return f'<header class="walk-head"><h2 class="asked"><bdi>{esc(walk.query)}</bdi> {name}</h2><p>{esc(words)}</p></header>'
 
 
 def guess_page(walk: Walk) -> str:

@@ -5,13 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from browsing import SMALL, WIDE, visitor
+from browsing import SMALL, WIDE, choose, next_step, visitor
 from demo_parts import QUERY
+
+from demo.learning.lessons import lessons
+from demo.learning.walk import STEPS
 
 axe = pytest.importorskip("axe_playwright_python", reason="axe is not installed: pip install -r requirements-dev.txt")
 pytestmark = pytest.mark.browser
 
 AXE = (Path(axe.__file__).parent / "axe.min.js").read_text(encoding="utf-8")
+FIELD, GO = ".dear-query input", "button.dear-go"
 TABS = ("Explain", "Learn", "Compare", "My data", "API")
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 FOUND = """async (rules) => {
@@ -58,6 +62,47 @@ def test_axe_finds_nothing_on_any_tab(chrome, lab_site, width, scheme):
             assert violations(tab) == [], name
             assert tab.evaluate(WIDE) <= 0
             assert width > 760 or tab.evaluate(SMALL) == []
+
+
+@pytest.mark.parametrize("scheme", ["light", slow("dark")])
+def test_axe_finds_nothing_on_any_step_of_a_walk(chrome, lab_site, scheme):
+    with visitor(chrome, lab_site, scheme=scheme) as tab:
+        open_tab(tab, "Learn")
+        choose(tab, "Lesson", len(lessons()))
+        tab.wait_for_function("!document.querySelector('[role=tabpanel]:not([style*=none]) .dear-query input')?.disabled")
+        tab.fill(f"{FIELD}:visible", "  ")
+        tab.locator(f"{GO}:visible").click()
+        tab.wait_for_selector("[role=alert]:visible")
+        assert violations(tab) == [], "an alert"
+        tab.fill(f"{FIELD}:visible", QUERY)
+        tab.locator(f"{GO}:visible").click()
+        tab.wait_for_selector(".spread:visible", timeout=30_000)
+        tab.wait_for_selector(f"{GO}:visible", timeout=60_000)  # the student has ranked
+        for name in STEPS:
+            tab.wait_for_selector(f".walk-bar .now b:has-text('{name}')")
+            assert violations(tab) == [], name
+            if name != STEPS[-1]:
+                next_step(tab)
+
+
+@pytest.mark.parametrize("scheme", ["dark", slow("light")])
+def test_axe_finds_nothing_in_a_comparison_and_an_upload(chrome, lab_site, tmp_path, scheme):
+    with visitor(chrome, lab_site, scheme=scheme) as tab:
+        open_tab(tab, "Compare")
+        tab.fill(f"{FIELD}:visible", QUERY)
+        tab.locator(f"{GO}:visible").click()
+        tab.wait_for_selector(".versus", timeout=90_000)
+        assert violations(tab) == [], "the ballot"
+        tab.get_by_role("button", name="No difference").click()
+        tab.wait_for_selector(".chosen")
+        assert violations(tab) == [], "the verdict"
+        open_tab(tab, "My data")
+        path = tmp_path / "mixed.jsonl"
+        path.write_text('{"id": "a", "text": "fine"}\n{"id": "b", "text": ""}\n', encoding="utf-8")
+        tab.set_input_files(".lab-drop input[type=file]", str(path))
+        tab.wait_for_selector(".lab-kept", timeout=60_000)
+        tab.wait_for_selector(".lab-errors")
+        assert violations(tab) == [], "passages kept, and a row left out"
 
 
 @pytest.mark.parametrize("scheme", ["dark", slow("light")])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from dataclasses import replace
 
@@ -15,6 +16,7 @@ from demo import record
 from demo.handlers import reduce_all
 from demo.recordings import recordings
 from demo.render import panels
+from demo.resources import Resources
 from demo.working import ideal_dcg, working
 
 FOUND = recordings()
@@ -75,3 +77,13 @@ def test_the_command_records(tmp_path, capsys):
     assert recording.events[0].config["corpus"] == record.CORPUS
     assert isinstance(recording.events[-1], ev.Final)
     assert "1-why-is-the-sky-blue.jsonl" in capsys.readouterr().out
+
+
+def test_the_first_page_holds_a_finished_run_before_anything_is_loaded():
+    app = pytest.importorskip("demo.app")
+    resources = Resources()
+    sent = json.dumps(app.build_demo(resources).get_config_file(), default=str)
+    assert {part.state for part in resources.parts()} == {"waiting"}, "nothing was begun"
+    assert "rail told" in sent
+    assert sent.count("data-d=") >= 10, "the cards of the example"
+    assert recordings()[0].query in sent
