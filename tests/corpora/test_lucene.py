@@ -263,3 +263,13 @@ def test_stored_passage_forms():
     assert stored_passage("1", '{"_id": "1", "title": "T", "text": "x"}') == Passage("1", "x", "T")
     assert stored_passage("1", "plain <b>text</b>") == Passage("1", "plain <b>text</b>")
     assert stored_passage("1", "[1]") == Passage("1", "[1]")
+    assert stored_passage("1", '{"docid": "d", "url": "u", "title": "T", "segment": "x"}') == Passage("1", "x", "T")
+    assert stored_passage("1", '{"_id": "1", "title": "Only a title", "text": ""}') == Passage("1", "Only a title")
+
+
+def test_a_query_is_taken_apart_as_the_index_was(many, tmp_path, sky):
+    index = open_index(sky, folder=tmp_path)
+    chinese = LuceneRetriever(index, {p.id: p for p in sky}, language="zh")
+    assert chinese._analyse("天空蓝色") == ("天空", "空蓝", "蓝色")
+    assert many["bm25"]._analyse("studies") == ("studi",)
+    chinese.close()

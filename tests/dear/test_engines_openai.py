@@ -144,3 +144,9 @@ def test_names_and_addresses():
             OpenAIGenerator.from_name(broken)
     with pytest.raises(BadInput, match="not a URL"):
         OpenAIGenerator("m", "localhost")
+
+
+def test_a_published_student_on_a_server_gets_its_own_prompts():
+    at = "@http://127.0.0.1:9/v1"
+    assert OpenAIGenerator.from_name(f"openai:abdoelsayed/dear-8b-reranker-listwise-v1{at}").info.prompt == "dear"
+    assert OpenAIGenerator.from_name(f"openai:qwen3{at}").info.prompt == "nano"

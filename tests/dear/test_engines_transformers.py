@@ -195,3 +195,33 @@ def test_a_base_without_template_is_read_as_llama_3():
     text = render_chat(Llama3(), [{"role": "system", "content": " rank "}, {"role": "user", "content": "x"}])
     head = "<|start_header_id|>{}<|end_header_id|>\n\n"
     assert text == ("<|begin_of_text|>" + head.format("system") + "rank<|eot_id|>" + head.format("user") + "x<|eot_id|>" + head.format("assistant"))
+
+
+def test_a_pass_that_broke_off_does_not_spoil_the_next(tiny_causal, monkeypatch):
+    """Out of memory in the middle of a long prompt: the session is over, and the same prompt can be read again."""
+    generator = generator_of(tiny_causal)
+    ids = generator.encode("word " * 300)
+    expected = generator.open(ids).logits()
+    generator.open(generator.encode("another prompt")).logits()
+    read, calls = TransformersSession._read, []
+
+    def failing(self, piece):
+        calls.append(len(piece))
+        if len(calls) == 2:
+            raise RuntimeError("CUDA out of memory")
+        return read(self, piece)
+
+    monkeypatch.setattr(TransformersSession, "_read", failing)
+    session = generator.open(ids)
+    with pytest.raises(RuntimeError, match="out of memory"):
+        for _ in session.catch_up():
+            pass
+    with pytest.raises(EngineError, match="has ended"):
+        session.logits()
+    assert len(calls) == 2
+    assert np.allclose(generator.open(ids).logits(), expected, atol=1e-4)
+
+
+def test_prompts_keep_to_the_positions_the_model_was_made_for(tiny_causal):
+    assert zoo.resolve(str(tiny_causal)).listwise.context > 2048
+    assert generator_of(tiny_causal).context == 2048

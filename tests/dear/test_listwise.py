@@ -120,3 +120,43 @@ def test_a_window_that_cannot_fit_names_the_remedy():
     generator.context = 300
     with pytest.raises(BadInput, match="use a smaller window"):
         prepare("sky", PASSAGES, generator, max_tokens=100)
+
+
+def test_text_without_blanks_is_trimmed_at_the_token_not_to_its_first_word():
+    passages = [Passage("a", "2011年3月11日 " + "大きな地震が東北地方を襲った。" * 60), Passage("b", "東京 " + "都は首都である。" * 60)]
+    generator = FakeGenerator(context=2_000)
+    window = prepare("いつ", passages, generator, max_tokens=100)
+    assert window.trimmed == 2
+    assert all(len(shown.text) > 100 for shown in window.shown)
+    assert all("\ufffd" not in shown.text and full.text.startswith(shown.text.strip()) for shown, full in zip(window.shown, passages, strict=True))
+
+
+class Server:
+    """A `TextGenerator` that notes what it was asked."""
+
+    info = EngineInfo("openai", "m", "remote", "here")
+    context = 8_000
+
+    def __init__(self):
+        self.asked = []
+
+    def count(self, text):
+        return len(text) // 3
+
+    def stream(self, messages, *, max_tokens):
+        self.asked.append((messages[-1]["content"], max_tokens))
+        yield "Ranking: **[2]** > **[1]**"
+
+
+def test_fast_mode_on_a_server_asks_for_the_ranking_alone():
+    server = Server()
+    passages = [Passage("a", "x"), Passage("b", "y")]
+    window = prepare("q", passages, server, max_tokens=0)
+    ranked = list(rank(window, server, reasoning=False))[-1]
+    assert ranked.permutation == ("b", "a")
+    assert ranked.status == "complete", "bold as chat models write it"
+    ((asked, budget),) = server.asked
+    assert asked.endswith("Write the ranking line only.")
+    assert budget < 32
+    list(rank(window, server, reasoning=True, max_tokens=320))
+    assert not server.asked[-1][0].endswith("only.")

@@ -247,3 +247,16 @@ def test_a_hub_checkpoint_offline_says_what_to_do(monkeypatch):
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     with pytest.raises(CheckpointError, match=r"cannot be fetched.*dear-nano"):
         load_sequence_classifier(zoo.known("dear-3b-reranker-ce-v1"))
+
+
+def test_a_head_with_several_classes_is_refused(tmp_path, tiny_scorer):
+    """Its first class may well be the irrelevant one: the ranking would be upside down."""
+    from safetensors.torch import load_file, save_file
+
+    folder = tmp_path / "classes"
+    shutil.copytree(tiny_scorer, folder)
+    weights = load_file(folder / "model.safetensors")
+    weights["score.weight"] = torch.cat([weights["score.weight"]] * 2)
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(CheckpointError, match="2 classes, not in one score"):
+        load_sequence_classifier(zoo.resolve(str(folder)).pointwise)

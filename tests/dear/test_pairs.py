@@ -1,5 +1,7 @@
 """A pair as token ids: what training, inference and evaluation share."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 from tiny_llama import save_tokenizer
 
@@ -76,3 +78,11 @@ def test_an_excerpt_changes_no_shorter_passage_and_no_neighbour(plain):
     assert encode_pairs(plain, QUERY, [TITLE] * 3, texts, excerpt=12) == apart
     assert [apart[0], apart[2]] == [encode_pair(plain, QUERY, TITLE, text) for text in (texts[0], texts[2])]
     assert apart[1] != encode_pair(plain, QUERY, TITLE, TEXT)
+
+
+def test_any_number_of_threads_may_encode_with_one_tokenizer(plain):
+    texts = [f"text number {i} " * (1 + 13 * (i % 5)) for i in range(12)]
+    alone = encode_pairs(plain, QUERY, [TITLE] * 12, texts, 8, 40)
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda _: encode_pairs(plain, QUERY, [TITLE] * 12, texts, 8, 40), range(120)))
+    assert all(pairs == alone for pairs in found)

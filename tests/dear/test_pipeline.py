@@ -8,7 +8,7 @@ from dear.engines.fake import FakeGenerator, FakeScorer
 from dear.errors import BadInput
 from dear.pipeline import Pipeline, Settings
 from dear.runs import ranking_so_far
-from dear.types import Hit, Passage
+from dear.types import Hit, Passage, Rationale
 
 TEXTS = [
     "The sky is blue because short waves scatter more than long waves do.",
@@ -157,3 +157,11 @@ def test_equal_texts_are_fine():
 def test_settings_outside_their_limits_are_refused(values):
     with pytest.raises(BadInput):
         Settings(**values)
+
+
+def test_a_stage_that_failed_leaves_no_score_in_the_ranking_so_far():
+    hits = tuple(Hit(Passage(id, id), rank) for rank, id in enumerate("abcd", 1))
+    seen = [ev.Retrieved(hits), ev.PointScore("d", 1.0, 1, 4), ev.Failed("pointwise", "out of memory")]
+    assert [hit.id for hit in ranking_so_far(seen)] == list("abcd")
+    seen += [ev.WindowStart(1, 1, (0, 4), tuple("abcd"), "prompt"), ev.WindowEnd(tuple("cbad"), "complete", Rationale(), 1)]
+    assert [hit.id for hit in ranking_so_far(seen)] == list("cbad")

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dear.decoding import stream_text
-from dear.explain import find_quote
+from dear.explain import find_quote, sentences
 from dear.quoting import AHEAD, MAX_QUOTE_WORDS, Citations, quotable
 
 TEXTS = ["Short waves scatter most, so the sky is blue.", 'He said "no" twice; see [4].', "Tiny.", " ".join(f"word{i}" for i in range(60))]
@@ -205,3 +205,31 @@ def test_no_quote_is_left_open_at_the_end_of_the_text():
     assert not {49_999, 50_000} & set(typist.ids)
     free = Ending("Needs: 1. who won")
     assert "".join(stream_text(free, free, max_tokens=200, stop="\nRanking:", guide=Citations([passage]))) == "Needs: 1. who won"
+
+
+CHINESE = "大气中的分子散射蓝光，所以天空是蓝色的。"
+THAI = "ท้องฟ้าเป็นสีฟ้า"
+
+
+def test_quotes_in_scripts_without_blanks_and_with_vowel_signs():
+    assert find_quote("大气中的分子散射蓝光", CHINESE) == (0, 10)
+    assert find_quote("大气中的分子散射红光", CHINESE) is None
+    assert find_quote(THAI[:8], THAI) is not None
+    assert find_quote("नदी का पानी", "नदी के पानी में") is None, "vowel signs count"
+    assert find_quote("नदी के पानी", "नदी के पानी में") == (0, 11)
+
+
+def test_the_guide_lets_such_passages_be_cited():
+    guide = Citations([CHINESE, "天空"])
+    assert guide.allows("[", "1")
+    assert not guide.allows("[", "2"), "two characters are evidence of nothing"
+    assert guide.allows('[1] meets 1: "', "分子散射")
+    assert guide.allows('[1] meets 1: "分子散射', '"')
+    assert not guide.allows('[1] meets 1: "分子散射', "红")
+    assert CHINESE[8:][:AHEAD] in guide.following('[1] meets 1: "分子散射')
+    assert any(text.startswith("分子散射蓝光") for text in guide.following('[1] meets 1: "'))
+
+
+def test_sentences_end_as_their_script_ends_them():
+    for text, count in (("天空是蓝色的。海是深的。山很高！", 3), ("आसमान नीला है। समुद्र गहरा है।", 2), ("لماذا السماء زرقاء؟ البحر عميق.", 2)):
+        assert len(sentences(text)) == count
