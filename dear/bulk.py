@@ -1,8 +1,8 @@
 """Reranking many queries: streamed in and out in constant memory, resumable, in shards for any job scheduler.
 
-A request is a query with its passages. They come from a JSONL file of requests, or from a TREC run with its corpus. Output
-is appended query by query, so that a run that was killed goes on where it stopped; a note beside it says which model and settings
-it is of, and one job at a time writes it.
+A request is a query with its passages. They come from a JSONL file of requests, or from a TREC run with its corpus (a folder's passages are
+all held; an index's are not). Output is appended query by query, so that a run that was killed goes on where it stopped; a note
+beside it says which model and settings it is of, and one job at a time writes it.
 """
 
 from __future__ import annotations

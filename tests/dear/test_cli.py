@@ -2,11 +2,14 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from dear.zoo import NANO
 
 ROOT = Path(__file__).parents[2]
 ROWS = [
@@ -88,6 +91,13 @@ def test_a_run_is_reranked_over_its_corpus_in_shards(tmp_path):
     assert all(sorted(ranked[:3]) == sorted(ids[:3]) and ranked[3:] == ids[3:] for ranked in done.values())
 
 
+def cut(folder):
+    """A student whose weights were cut while being copied."""
+    shutil.copytree(NANO / "pointwise", folder / "cut")
+    os.truncate(folder / "cut" / "adapter_model.safetensors", 3_000_000)
+    return folder / "cut"
+
+
 BAD = {
     "empty query": (lambda t, p: ("rerank", " ", "--passages", p), "the query is empty"),
     "long query": (lambda t, p: ("rerank", "x" * 10_000, "--passages", p), "10000 characters, the limit is 300"),
@@ -105,6 +115,7 @@ BAD = {
     ),
     "no such requests": (lambda t, p: ("rerank", "--requests", t / "none.jsonl", "--out", t / "o.jsonl"), "none.jsonl"),
     "no such run": (lambda t, p: ("rerank", "--run", t / "none.trec", "--out", t / "o.trec"), "none.trec"),
+    "cut weights": (lambda t, p: ("rerank", "sky", "--passages", p, "--model", cut(t), "--stage", "pointwise"), "is truncated"),
     "bulk without out": (lambda t, p: ("rerank", "--requests", p), "--out"),
     "damaged recording": (lambda t, p: ("replay", p), "unknown event"),
 }
