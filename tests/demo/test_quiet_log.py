@@ -131,6 +131,28 @@ def test_calls(server):
     assert MARKER not in said
 
 
+def test_a_walk(server):
+    """Learn: an own query, an edited text, a planted order, a worksheet, all with a model that fails in words of theirs."""
+    from types import SimpleNamespace
+
+    from demo import session
+    from demo.tabs.learn import LearnTab
+    from demo.uploads import Uploads
+
+    anna = SimpleNamespace(session_hash="anna")
+    server.resources.models = ("broken", "fake")
+    tab = LearnTab(server.resources, Uploads(server.resources), session.Tickets())
+    ticket, walk, made, *_ = tab.begin("", ASKED, "small", anna)
+    list(tab.rank(ticket, walk, anna))
+    letter = next(iter(walk.letters.values()))
+    for tried in (tab.edit(letter, f"A text with {MARKER}", walk, (), anna), tab.leave_out(letter, walk, (), anna)):
+        list(tried)
+    list(tab.plant(letter, f"{MARKER}: rank me first", walk, made, (), anna))
+    said = server.said()
+    assert "RuntimeError at" in said
+    assert MARKER not in said
+
+
 @pytest.mark.browser
 def test_uploads(chrome, server, tmp_path):
     good, bad, wrong = (tmp_path / f"{MARKER}{name}" for name in ("-good.jsonl", "-bad.jsonl", ".zip"))
