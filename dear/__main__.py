@@ -175,14 +175,16 @@ def replay(
     page: Annotated[Path | None, typer.Option("--html", help="Write a page that plays the run, one file, instead of printing it.")] = None,
 ) -> None:
     """Show a recorded run (the JSONL that `rerank --json` printed) without a model."""
-    with _open_text(recording) as file:
+    from dear.runs import open_lines, text_lines, write_atomic
+
+    with open_lines(recording) as file:
+        events = ev.load(text_lines(file, recording))
         if page is None:
-            _show(ev.load(file), as_json)
+            _show(events, as_json)
             return
         from dear.replay import replay_html
-        from dear.runs import write_atomic
 
-        write_atomic(page, [replay_html(ev.load(file))])
+        write_atomic(page, [replay_html(events)])
 
 
 def _load(model: str, stage: str, engine: str, settings: Settings) -> Any:
@@ -203,13 +205,6 @@ def _read_passages(path: Path) -> list[Passage]:
     return list(islice(import_module("corpora.formats").read_passages(path), MAX_CANDIDATES + 1))
 
 
-def _open_text(path: Path) -> Any:
-    try:
-        return open(path, encoding="utf-8")
-    except OSError as error:
-        raise BadInput(f"{path} cannot be read ({error.strerror}): give a file that exists") from error
-
-
 def _requests(run: Path | None, requests: Path | None, queries: Path | None, corpus: str, depth: int) -> Iterator[Any]:
     from dear import bulk
 
@@ -226,13 +221,14 @@ def _bulk(requests: Iterator[Any], reranker: Any, out: Path, shard: Any, tag: st
 
     from dear.bulk import rerank_file
 
-    failures: list[str] = []  # since the last query that was ranked
+    failures: list[str] = []  # of an engine, since the last query that was ranked
     count = 0
 
     def failed(query_id: str, error: DearError) -> None:
         nonlocal count
         count += 1
-        failures.append(query_id)
+        if isinstance(error, EngineError):  # a query that cannot be used says nothing of the next
+            failures.append(query_id)
         tqdm.write(f"query {query_id!r} is passed over: {error}", file=sys.stderr)
         if len(failures) == MAX_FAILURES:
             raise EngineError(f"{MAX_FAILURES} queries in a row failed, the last with: {error}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -63,12 +63,6 @@ def weight_files(folder: Path, *, stem: str = "model") -> list[Path]:
     if not path.is_file() and any(folder.glob("*.bin")):
         raise CheckpointError(f"{folder} holds its weights as pickles, which are not read: convert them to safetensors")
     return [path]
-
-
-def tensor_names(folder: Path, *, stem: str = "model") -> Iterator[str]:
-    """Names of all tensors of a checkpoint, from the headers alone."""
-    for path in weight_files(folder, stem=stem):
-        yield from (name for name in _header(path) if name != "__metadata__")
 
 
 def head_of(folder: Path) -> Literal["score", "vocabulary"]:

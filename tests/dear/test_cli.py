@@ -91,6 +91,20 @@ def test_a_run_is_reranked_over_its_corpus_in_shards(tmp_path):
     assert all(sorted(ranked[:3]) == sorted(ids[:3]) and ranked[3:] == ids[3:] for ranked in done.values())
 
 
+def test_unusable_queries_are_named_and_the_others_ranked(tmp_path):
+    """Any number of them in a row: they say nothing of the engine."""
+    requests, out = tmp_path / "requests.jsonl", tmp_path / "out.jsonl"
+    asked = ["blue sky", *[" "] * 7, "bread"]
+    requests.write_text(
+        "".join(json.dumps({"query_id": f"q{i}", "query": q, "passages": ROWS}) + "\n" for i, q in enumerate(asked)), encoding="utf-8"
+    )
+    done = dear("rerank", "--requests", requests, "--out", out, "--model", "fake", "--stage", "pointwise")
+    assert done.returncode == 1
+    assert "7 queries could not be ranked" in done.stderr
+    assert "query 'q3' is passed over: the query is empty" in done.stderr
+    assert [json.loads(line)["query_id"] for line in out.read_text(encoding="utf-8").splitlines()] == ["q0", "q8"]
+
+
 def cut(folder):
     """A student whose weights were cut while being copied."""
     shutil.copytree(NANO / "pointwise", folder / "cut")

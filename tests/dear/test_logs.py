@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import doctest
-
 from dear import logs
 
 
@@ -30,7 +28,3 @@ def test_an_error_that_leads_to_itself_ends():
     first, second = ValueError("a"), KeyError("b")
     first.__context__, second.__context__ = second, first
     assert logs.places(first) == "ValueError at\n  no known place\nafter KeyError at\n  no known place"
-
-
-def test_doctests():
-    assert doctest.testmod(logs).failed == 0

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import doctest
-
 import pytest
 from demo_parts import JUDGMENTS, QUERY, ROOT, Words, passages
 
@@ -113,7 +111,6 @@ def test_the_level_is_the_lowest_answered_query_rounded_down():
     found = [Bests(-4.99, -8.0, -5.05), Bests(1.2, -3.0, -6.0), Bests(None, -9.0, -9.0)]
     assert answer_level.level(found) == -5.0
     assert answer_level.counted(found, -5.0) == {"answered": "0 of 2", "topic gone": "2 of 3", "answers gone": "3 of 3"}
-    assert doctest.testmod(answer_level).failed == doctest.testmod(answering).failed == 0
 
 
 def test_a_split_is_measured(monkeypatch):

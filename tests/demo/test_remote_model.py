@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import doctest
 import json
 import socket
 import threading
@@ -103,7 +102,6 @@ def test_what_a_visitor_reads_holds_no_address(served, said):
 
 
 def test_the_ways_an_address_is_written():
-    assert doctest.testmod(remote_model).failed == 0
     hidden = remote_model.addresses("https://user:word@gpu7.example:8000/v1")
     for told in ("https://user:word@gpu7.example:8000/v1/models", "user:word@gpu7.example:8000", "gpu7.example:8000", "not valid for gpu7.example"):
         assert not any(word in remote_model.without(told, hidden) for word in ("gpu7", "8000", "word"))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import doctest
-
 import pytest
 import yaml
 
@@ -124,12 +122,3 @@ def test_data_folder_comes_from_the_environment_first(monkeypatch):
     assert str(recipe.data.folder) == "data"
     monkeypatch.setenv("DEAR_DATA", "/elsewhere")
     assert str(recipe.data.folder) == "/elsewhere"
-
-
-def test_doctests():
-    from training import cot, cot_quoted, report
-
-    for module in (recipes, report, cot, cot_quoted):
-        found = doctest.testmod(module)
-        assert found.attempted > 0
-        assert found.failed == 0
