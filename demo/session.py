@@ -72,6 +72,10 @@ class Tickets:
         ticket = self._tickets.get(session)
         return ticket if ticket and ticket.id == id_ else None
 
+    def current(self, session: str, ticket: Ticket) -> bool:
+        """Whether the page is still this run's: no newer one has taken its place. A run that was stopped keeps it."""
+        return self._tickets.get(session) is ticket
+
     def stop(self, session: str) -> bool:
         """End the session's run; False when there is none."""
         ticket = self._tickets.get(session)

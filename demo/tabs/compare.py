@@ -72,7 +72,7 @@ class CompareTab:
             asked = self._check((query, corpus, k, model, blind, a1, a2, a3, b1, b2, b3), request)
             with closing(compare(self.resources, asked, ticket)) as steps:
                 for now in steps:
-                    if self.tickets.find(session_of(request), ticket_id) is not ticket:
+                    if not self.tickets.current(session_of(request), ticket):
                         return  # a newer comparison has the page
                     yield self._shown(asked, now, counts)
         except DearError as error:

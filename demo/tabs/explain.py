@@ -89,7 +89,7 @@ class ExplainTab:
         try:
             with closing(self._views(values, ticket, request)) as views:
                 for view in views:
-                    if self.tickets.find(session_of(request), ticket_id) is not ticket:
+                    if not self.tickets.current(session_of(request), ticket):
                         return  # a newer question has the page
                     about = (render.header(self.resources.chips(model_used)), render.engines(self.resources.engines(model_used)))
                     new = (*about, *panels(view).values())
@@ -129,7 +129,7 @@ class ExplainTab:
         try:
             with closing(leave_out(self.resources, view, hit, ticket)) as items:
                 for item in items:
-                    if self.tickets.find(session_of(request), ticket.id) is not ticket:
+                    if not self.tickets.current(session_of(request), ticket):
                         return  # a newer question has the page
                     if isinstance(item, View):
                         found = cards(item)
@@ -143,7 +143,7 @@ class ExplainTab:
             words = "This broke off. The server goes on: try again."
         finally:
             ticket.end()
-        if self.tickets.find(session_of(request), ticket.id) is ticket:
+        if self.tickets.current(session_of(request), ticket):
             yield (found, render.alert(words), *run_buttons(running=False))
 
     def _note(self, view: View, hit: Hit, session: str, ticket: Ticket) -> None:

@@ -86,7 +86,7 @@ class LearnTab:
             return
         made = Made(first=walk.ids)
         for item in self._worked(work.rank(self.resources, walk, ticket), ticket):
-            if self.tickets.find(session_of(request), ticket_id) is not ticket:
+            if not self.tickets.current(session_of(request), ticket):
                 return  # a newer walk has the page
             if isinstance(item, Made):
                 made = item
@@ -96,7 +96,7 @@ class LearnTab:
             else:
                 made, words = replace(made, problems=(*made.problems, item)), item
             yield (made, pages.progress(words), *run_buttons(running=True))
-        if self.tickets.find(session_of(request), ticket_id) is ticket:
+        if self.tickets.current(session_of(request), ticket):
             yield (made, pages.progress("" if made.listwise else made.problems[-1]), *run_buttons(running=False))
 
     def turned_away(self, made: Any) -> tuple[Any, ...]:
@@ -176,13 +176,16 @@ class LearnTab:
             return
         yield (gr.skip(), "", *run_buttons(running=True))
         for item in self._worked(stream, ticket):
+            if not self.tickets.current(session_of(request), ticket):
+                return  # a newer walk has the page
             if isinstance(item, Waiting):
                 yield (gr.skip(), pages.progress(item.words), *run_buttons(running=True))
             elif isinstance(item, str):
                 message = render.alert(item)
             else:
                 tries = (*tries, item)[-steps.MAX_TRIES :]
-        yield (tries, message, *run_buttons(running=False))
+        if self.tickets.current(session_of(request), ticket):
+            yield (tries, message, *run_buttons(running=False))
 
     def _worked(self, stream: Iterator[Any], ticket: Ticket) -> Iterator[Any]:
         """The stream's items; an error ends it as a string that says what happened."""

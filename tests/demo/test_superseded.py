@@ -90,6 +90,17 @@ def test_a_walk_says_nothing_more_once_another_was_begun(resources):
     assert list(run) == []
 
 
+def test_an_experiment_says_nothing_more_once_another_walk_was_begun(resources):
+    from demo.tabs.learn import LearnTab
+
+    tab = LearnTab(resources, Uploads(resources), session.Tickets())
+    _, walk, *_ = tab.begin("", BROAD, "small", ANNA)
+    trying = tab.leave_out(next(iter(walk.letters.values())), walk, (), ANNA)
+    next(trying)
+    tab.begin("", QUERY, "small", ANNA)
+    assert list(trying) == [], "nothing of it is put among the new walk's"
+
+
 def test_a_late_answer_to_the_pages_loading_takes_back_nothing(explain_tab):
     """Without a link, what was said of a query and the line of settings are the visitor's own by then."""
     found = explain_tab.link(SimpleNamespace(query_params={}))
