@@ -13,7 +13,7 @@ from demo.markup import esc, join, shorten
 WIDTH = 364
 LEFT, RIGHT = 128, 336  # x of the first and the last axis
 TOP = 44
-TITLE_CHARS = 19
+TITLE_CHARS = 18
 NODE = 9.5
 KEY = (
     '<ul class="key" aria-hidden="true">'
