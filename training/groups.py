@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 NO_TEACHER = float("nan")
-PAD_TO = 8  # few distinct lengths: a CPU's kernels are made, and kept in memory, anew for every shape
+PAD_TO, PAIRS_TO = 16, 4  # few distinct shapes: a CPU's kernels are made, and kept in memory, anew for each
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,24 +74,25 @@ def write_groups(path: Path | str, groups: Iterable[Group]) -> int:
 def collate(groups: Sequence[Group], encode: Callable[[str, str, str], list[int]], pad_id: int) -> dict[str, Tensor]:
     """A batch of ragged groups.
 
-    Returns `input_ids` and `attention_mask` (P, L) for the P real pairs, right padded to a multiple of `PAD_TO`; `labels`,
-    `teacher` (NaN where there is none) and `mask` (G, N) with N the largest group; `slots` (P,) the place of each pair in the
-    flattened (G, N).
+    Returns `input_ids` and `attention_mask` (R, L): the P real pairs right padded to a multiple of `PAD_TO`, then rows of padding up to
+    a multiple of `PAIRS_TO`; `labels`, `teacher` (NaN where there is none) and `mask` (G, N) with N the largest group; `slots` (P,)
+    the place of each real pair in the flattened (G, N).
     """
     import torch
 
     width = max(len(group.passages) for group in groups)
     pairs = [(g * width + n, encode(group.query, c.title, c.text), c) for g, group in enumerate(groups) for n, c in enumerate(group.passages)]
     length = padded(max(len(ids) for _, ids, _ in pairs))
-    shape = (len(groups), width)
+    rows, shape = padded(len(pairs), PAIRS_TO), (len(groups), width)
     batch = {
-        "input_ids": torch.full((len(pairs), length), pad_id),
-        "attention_mask": torch.zeros((len(pairs), length), dtype=torch.long),
+        "input_ids": torch.full((rows, length), pad_id),
+        "attention_mask": torch.zeros((rows, length), dtype=torch.long),
         "labels": torch.zeros(shape, dtype=torch.long),
         "teacher": torch.full(shape, NO_TEACHER),
         "mask": torch.zeros(shape, dtype=torch.bool),
         "slots": torch.tensor([slot for slot, _, _ in pairs]),
     }
+    batch["attention_mask"][len(pairs) :, 0] = 1  # a row that attends to nothing has no softmax
     for row, (slot, ids, candidate) in enumerate(pairs):
         batch["input_ids"][row, : len(ids)] = torch.tensor(ids)
         batch["attention_mask"][row, : len(ids)] = 1
@@ -103,19 +104,19 @@ def collate(groups: Sequence[Group], encode: Callable[[str, str, str], list[int]
     return batch
 
 
-def padded(length: int) -> int:
-    """The next multiple of `PAD_TO`.
+def padded(length: int, to: int = PAD_TO) -> int:
+    """The next multiple of `to`.
 
-    >>> padded(1), padded(16), padded(17)
-    (8, 16, 24)
+    >>> padded(1), padded(16), padded(17), padded(33, 4)
+    (16, 16, 32, 36)
     """
-    return -(-length // PAD_TO) * PAD_TO
+    return -(-length // to) * to
 
 
 def scatter(scores: Tensor, batch: dict[str, Tensor]) -> Tensor:
-    """Scores of the P pairs (P,) in their places (G, N), float32; empty places are 0 and stay masked."""
+    """Scores of the P pairs, the first of (R,), in their places (G, N), float32; empty places are 0 and stay masked."""
     flat = scores.new_zeros(batch["mask"].numel(), dtype=scores.float().dtype)
-    return flat.index_copy(0, batch["slots"], scores.float()).view_as(batch["mask"])
+    return flat.index_copy(0, batch["slots"], scores[: len(batch["slots"])].float()).view_as(batch["mask"])
 
 
 def _open(path: Path | str, mode: str = "rt") -> Any:

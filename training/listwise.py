@@ -24,7 +24,7 @@ from dear.loading import load_tokenizer
 from training import recipes, report, saving
 from training.cot import Row, forced, messages, read_rows
 from training.groups import padded
-from training.running import Buckets, EpochOf, arguments, claim, identity, resumable, start_from, uses_bf16
+from training.running import Buckets, EpochOf, StepsOf, arguments, claim, identity, resumable, start_from, uses_bf16
 
 logger = logging.getLogger(__name__)
 
@@ -113,6 +113,7 @@ class ListwiseTrainer(Trainer):
         super().__init__(*args, **options)
         self.sampler = sampler
         self.add_callback(EpochOf(sampler))
+        self.add_callback(StepsOf())
 
     def compute_loss(self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None) -> Any:
         """Mean cross-entropy over the answer tokens of the whole step (`num_items_in_batch`, counted over devices by the Trainer)."""

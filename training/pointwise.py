@@ -22,13 +22,14 @@ from dear.loading import load_tokenizer
 from dear.metrics import evaluate
 from dear.pairs import encode_pair
 from training import recipes, report, saving
-from training.groups import Group, collate, read_groups, scatter
+from training.groups import Group, collate, padded, read_groups, scatter
 from training.losses import Weights, hybrid
-from training.running import Buckets, EpochOf, arguments, claim, identity, resumable, start_from, uses_bf16
+from training.running import Buckets, EpochOf, StepsOf, arguments, claim, identity, resumable, start_from, uses_bf16
 
 logger = logging.getLogger(__name__)
 
 DEV_BATCH = 16  # pairs
+TOGETHER = 12  # pairs a CPU reads at once
 
 
 class Groups(Dataset):
@@ -54,11 +55,12 @@ class PointwiseTrainer(Trainer):
         super().__init__(*args, **options)
         self.weights, self.encode, self.pad_id, self.sampler = weights, encode, pad_id, sampler
         self.add_callback(EpochOf(sampler))
+        self.add_callback(StepsOf())
         self._parts: dict[str, list[float]] = {}
 
     def compute_loss(self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None) -> Any:
         """The hybrid loss of a batch of groups (see `training.losses`)."""
-        scores = scatter(model(input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"]).logits[:, 0], inputs)
+        scores = scatter(logits(model, inputs), inputs)
         has_teacher = ~inputs["teacher"].isnan()
         teacher = inputs["teacher"].nan_to_num(0.0)
         if self.weights.kl and not bool((has_teacher | ~inputs["mask"]).all()):
@@ -104,10 +106,25 @@ class PointwiseTrainer(Trainer):
             some = Group(group.query_id, group.query, group.source, tuple(group.passages[i] for i in part))
             batch = {key: value.to(self.args.device) for key, value in collate([some], self.encode, self.pad_id).items()}
             with self.compute_loss_context_manager():
-                logits = self.model.forward(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits
-            for i, value in zip(part, logits[:, 0].float().tolist(), strict=True):
+                found = self.model.forward(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits
+            for i, value in zip(part, found[: len(part), 0].float().tolist(), strict=True):
                 scores[i] = value
         return scores
+
+
+def logits(model: Any, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+    """The student's score of every row of a batch, (R,).
+
+    A GPU reads them all at once. On a CPU padding costs time, so rows of like length are read together, each few to their own length.
+    """
+    ids, mask = batch["input_ids"], batch["attention_mask"]
+    if ids.device.type != "cpu":
+        return model(input_ids=ids, attention_mask=mask).logits[:, 0]
+    lengths = mask.sum(-1)
+    order = lengths.argsort(descending=True, stable=True)
+    parts = [(some, padded(int(lengths[some[0]]))) for some in order.split(TOGETHER)]
+    found = [model(input_ids=ids[some, :width], attention_mask=mask[some, :width]).logits[:, 0] for some, width in parts]
+    return torch.cat(found)[order.argsort()]
 
 
 def build(recipe: recipes.Recipe, base: Path) -> tuple[Any, Any]:

@@ -82,7 +82,7 @@ class Mining:
 
 @dataclass(frozen=True)
 class Teacher:
-    """Who writes the teacher's column: `minilm`, `cross-encoder:ID`, or a pointwise model of the zoo (see `training.teacher`).
+    """Who writes the teacher's column: `minilm`, `bi-encoder:ID`, `cross-encoder:ID`, or a pointwise model of the zoo (see `training.teacher`).
 
     `bm25` adds that many times BM25's score: a bi-encoder misses words that must match.
     """

@@ -187,6 +187,14 @@ class EpochOf(TrainerCallback):
         self.sampler.set_epoch(int((state.epoch or 0) + 1e-6))
 
 
+class StepsOf(TrainerCallback):
+    """How often a run logs, measures and saves is the recipe's also after a resume, where the Trainer takes it from the checkpoint's state."""
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Called by the Trainer after it has read the checkpoint."""
+        state.compute_steps(args, state.max_steps)
+
+
 def last_checkpoint(folder: Path) -> str | None:
     """The newest checkpoint that is whole, or None: a kill may leave a half-written one, which is passed over."""
     found = sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.rpartition("-")[2] or 0), reverse=True)

@@ -1,12 +1,13 @@
 """Teacher scores, written once as a column of the groups that the student trains on.
 
-Three kinds: `minilm` (all-MiniLM-L6-v2 as a bi-encoder: cosine times 20, the scale it was trained with; the nano recipe's teacher), any
+Four kinds: `minilm` (the embedded all-MiniLM-L6-v2 as a bi-encoder: cosine times 20, the scale it was trained with), any other bi-encoder or
 cross-encoder that sentence-transformers loads, and any pointwise checkpoint of the zoo, such as the published 13B RankLLaMA.
 Work goes in blocks that are kept as they finish, so a run that is cut goes on with the next block.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 from collections.abc import Callable, Iterator, Sequence
@@ -27,14 +28,20 @@ logger = logging.getLogger(__name__)
 MINILM = "minilm"
 COSINE_SCALE = 20.0
 BLOCK = 256  # groups
+BATCH = 48  # texts a bi-encoder reads at once
 
 Teacher = Callable[[Sequence[Group]], list[list[float]]]
 
 
 def open_teacher(name: str, *, engine: str = "auto") -> Teacher:
-    """A function from groups to a score a passage. `name`: minilm, cross-encoder:PATH_OR_ID, or a pointwise model of the zoo."""
+    """A function from groups to a score a passage. `name`: minilm, bi-encoder:PATH_OR_ID, cross-encoder:PATH_OR_ID, or a pointwise model of the zoo.
+
+    Raises `BadInput` where no model lies under the path or id.
+    """
     if name == MINILM:
         return minilm
+    if name.startswith("bi-encoder:"):
+        return _bi_encoder(name.removeprefix("bi-encoder:"))
     if name.startswith("cross-encoder:"):
         return _cross_encoder(name.removeprefix("cross-encoder:"))
     return _student(name, engine)
@@ -45,8 +52,9 @@ def minilm(groups: Sequence[Group]) -> list[list[float]]:
 
     Where the device multiplies in bf16 the embeddings are computed in it: 2.5 times as fast on such a CPU, cosines within 3e-5.
     """
-    vectors, row = _embedded([t for g in groups for t in (g.query, *(_text(c) for c in g.passages))])
-    return [[COSINE_SCALE * float(vectors[row[_text(c)]] @ vectors[row[g.query]]) for c in g.passages] for g in groups]
+    from corpora.dense import embed
+
+    return _cosines(groups, embed)
 
 
 def with_bm25(teacher: Teacher, index: LuceneRetriever, weight: float) -> Teacher:
@@ -59,23 +67,36 @@ def with_bm25(teacher: Teacher, index: LuceneRetriever, weight: float) -> Teache
     return score
 
 
-def _embedded(texts: Sequence[str]) -> tuple[Any, dict[str, int]]:
-    """MiniLM's embeddings of the distinct texts (N, 384), and the row of each text."""
+def _cosines(groups: Sequence[Group], embed: Callable[[list[str]], Any]) -> list[list[float]]:
+    """Cosines times `COSINE_SCALE` from an encoder to unit vectors (N, D), which reads each distinct text once."""
     import torch
 
-    from corpora.dense import embed
     from training.running import uses_bf16
 
-    distinct = list(dict.fromkeys(texts))
+    distinct = list(dict.fromkeys(t for g in groups for t in (g.query, *(_text(c) for c in g.passages))))
     with torch.autocast("cuda" if torch.cuda.is_available() else "cpu", dtype=torch.bfloat16, enabled=uses_bf16("auto")):
         vectors = embed(distinct)
-    return vectors, {text: i for i, text in enumerate(distinct)}
+    row = {text: i for i, text in enumerate(distinct)}
+    return [[COSINE_SCALE * float(vectors[row[_text(c)]] @ vectors[row[g.query]]) for c in g.passages] for g in groups]
+
+
+def _bi_encoder(name: str) -> Teacher:
+    from sentence_transformers import SentenceTransformer
+
+    with _found(name):
+        model = SentenceTransformer(name, trust_remote_code=False)
+
+    def embed(texts: list[str]) -> Any:
+        return model.encode(texts, batch_size=BATCH, normalize_embeddings=True, show_progress_bar=False)
+
+    return lambda groups: _cosines(groups, embed)
 
 
 def _cross_encoder(name: str) -> Teacher:
     from sentence_transformers import CrossEncoder
 
-    model = CrossEncoder(name, trust_remote_code=False)
+    with _found(name):
+        model = CrossEncoder(name, trust_remote_code=False)
 
     def score(groups: Sequence[Group]) -> list[list[float]]:
         pairs = [(g.query, _text(c)) for g in groups for c in g.passages]
@@ -83,6 +104,15 @@ def _cross_encoder(name: str) -> Teacher:
         return [[float(next(values)) for _ in g.passages] for g in groups]
 
     return score
+
+
+@contextlib.contextmanager
+def _found(name: str) -> Iterator[None]:
+    """Turn what sentence-transformers says of a model that is not there into one line."""
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        raise BadInput(f"teacher.model names {name!r}, which cannot be opened ({str(error).splitlines()[0]}): give a folder or a hub id") from error
 
 
 def _student(name: str, engine: str) -> Teacher:

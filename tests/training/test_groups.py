@@ -49,11 +49,12 @@ def test_a_damaged_line_is_named(tmp_path):
 
 def test_collate_pads_on_the_right_and_masks_ragged_groups():
     batch = collate(GROUPS, encode, pad_id=99)
-    assert batch["input_ids"].shape == batch["attention_mask"].shape == (5, 8)
+    assert batch["input_ids"].shape == batch["attention_mask"].shape == (8, 16)
     assert batch["mask"].tolist() == [[True, True, False], [True, True, True]]
     assert batch["labels"].tolist() == [[2, 0, 0], [0, 1, 0]]
     assert batch["slots"].tolist() == [0, 1, 3, 4, 5]
-    for row, mask in zip(batch["input_ids"].tolist(), batch["attention_mask"].tolist()):
+    assert batch["attention_mask"][5:].sum(-1).tolist() == [1, 1, 1]
+    for row, mask in zip(batch["input_ids"][:5].tolist(), batch["attention_mask"][:5].tolist()):
         assert all((token == 99) == (not real) for token, real in zip(row, mask))
         assert mask == sorted(mask, reverse=True)
     teacher = batch["teacher"]
@@ -64,9 +65,9 @@ def test_collate_pads_on_the_right_and_masks_ragged_groups():
 
 def test_scatter_puts_scores_in_their_places_and_lets_gradients_through():
     batch = collate(GROUPS, encode, pad_id=0)
-    scores = torch.tensor([1.0, 2.0, 3.0, 4.0, 5.0], dtype=torch.bfloat16, requires_grad=True)
+    scores = torch.tensor([1.0, 2.0, 3.0, 4.0, 5.0, 9.0, 9.0, 9.0], dtype=torch.bfloat16, requires_grad=True)
     placed = scatter(scores, batch)
     assert placed.dtype == torch.float32
     assert placed.tolist() == [[1.0, 2.0, 0.0], [3.0, 4.0, 5.0]]
     placed[1, 2].backward()
-    assert scores.grad.tolist() == [0, 0, 0, 0, 1]
+    assert scores.grad.tolist() == [0, 0, 0, 0, 1, 0, 0, 0]

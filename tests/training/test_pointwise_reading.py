@@ -1,0 +1,25 @@
+"""How a batch is read must not change what is read: pairs of like length together, each few to their own length."""
+
+from __future__ import annotations
+
+import torch
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+from training.groups import Candidate, Group, collate
+from training.pointwise import TOGETHER, logits
+
+
+def test_pairs_read_by_length_score_as_pairs_read_at_once(base):
+    torch.manual_seed(0)
+    model = AutoModelForSequenceClassification.from_pretrained(base, num_labels=1).eval()
+    tokenizer = AutoTokenizer.from_pretrained(base)
+    lengths = [(7 * i) % 90 + 1 for i in range(2 * TOGETHER + 3)]
+    group = Group("q", "why", "set", tuple(Candidate(f"d{i}", "", "x" * n, 0) for i, n in enumerate(lengths)))
+    batch = collate([group], lambda query, title, text: tokenizer(query + text)["input_ids"], tokenizer.pad_token_id)
+    with torch.no_grad():
+        whole = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits[:, 0]
+        found = logits(model, batch)
+    assert found.shape == whole.shape
+    real = len(lengths)
+    assert whole[:real].std() > 1e-3
+    torch.testing.assert_close(found[:real], whole[:real], atol=1e-5, rtol=1e-5)
