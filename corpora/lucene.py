@@ -24,7 +24,7 @@ from corpora.formats import passage_of
 from corpora.jvm import in_java, java_class
 from corpora.retrieval import check_k, make_hits
 from dear.errors import BadInput, IndexFailure
-from dear.types import Hit, Passage, TermWeight
+from dear.types import BM25_B, BM25_K1, Hit, Passage, TermWeight
 
 _WEIGHT = re.compile(r"^\s*([\d.E+-]+) = weight\(contents:(\S+) in \d+\)", re.MULTILINE)
 _WORD = re.compile(r"\w+(?:['’]\w+)*")
@@ -49,11 +49,17 @@ class LuceneRetriever:
     """
 
     def __init__(
-        self, folder: Path, passages: Mapping[str, Passage] | None = None, *, feedback: Feedback | None = None, k1: float = 0.9, b: float = 0.4,
+        self,
+        folder: Path,
+        passages: Mapping[str, Passage] | None = None,
+        *,
+        feedback: Feedback | None = None,
+        k1: float = BM25_K1,
+        b: float = BM25_B,
         language: str = "en",
-    ) -> None:  # fmt: skip
+    ) -> None:
         if k1 < 0 or not 0 <= b <= 1:
-            raise BadInput(f"BM25 with k1 {k1} and b {b}: k1 is 0 or more, b between 0 and 1")
+            raise BadInput(f"BM25 with k1 {k1:g} and b {b:g}: k1 is 0 or more, b between 0 and 1")
         self.kind = "bm25+rm3" if feedback else "bm25"
         self._passages, self._java = passages, _open(str(folder), k1, b, feedback, language)
         self._k1, self._b = k1, b

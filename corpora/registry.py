@@ -23,7 +23,7 @@ from corpora.retrieval import KINDS, Retriever, check_ids
 from corpora.rows import SUFFIXES
 from corpora.trec import Qrels, read_candidates, read_qrels
 from dear.errors import BadInput, DearError
-from dear.types import MAX_PASSAGE_CHARS, Passage, check_passages
+from dear.types import BM25_B, BM25_K1, MAX_PASSAGE_CHARS, Passage, check_passages
 
 logger = logging.getLogger(__name__)
 Progress = Callable[[int, int], None]
@@ -55,7 +55,7 @@ class Corpus:
         self._passages = {passage.id: passage for passage in passages}
         self._qrels: Mapping[str, Mapping[str, int]] = qrels or {}
         self._query_ids = {_normal(query.text): query.id for query in self.queries}
-        self._retrievers: dict[str, Retriever] = {}
+        self._retrievers: dict[tuple[str, float, float], Retriever] = {}
         self._lock, self._building = threading.Lock(), {kind: threading.RLock() for kind in KINDS}
         self._folder, self._closed = None, False
         if temporary:
@@ -90,22 +90,26 @@ class Corpus:
             grades = self._qrels.get(self._query_ids.get(_normal(query), ""))
         return None if grades is None else dict(grades)
 
-    def retriever(self, kind: str = "bm25", *, progress: Progress | None = None) -> Retriever:
+    def retriever(self, kind: str = "bm25", *, k1: float = BM25_K1, b: float = BM25_B, progress: Progress | None = None) -> Retriever:
         """The retriever of this kind ("bm25", "bm25+rm3", "dense", "hybrid"), built on the first call and shared after it.
 
-        `progress(done, total)` counts passages while one is built.
+        `k1` and `b` are BM25's, wherever it takes part; `progress(done, total)` counts passages while one is built. Raises `BadInput` on
+        an unknown kind, on values BM25 does not have, and on any of them for dense search, which has no BM25.
         """
         if kind not in KINDS:
             raise BadInput(f"unknown retriever {kind!r}: use one of {', '.join(KINDS)}")
+        if kind == "dense" and (k1, b) != (BM25_K1, BM25_B):
+            raise BadInput(f"k1 {k1:g} and b {b:g} are BM25's, which dense search has not: leave them out, or use bm25, bm25+rm3 or hybrid")
+        key = (kind, k1, b)
         with self._building[kind]:  # a slow build (dense) keeps nobody from another kind
-            if (found := self._retrievers.get(kind)) and not self._closed:
+            if (found := self._retrievers.get(key)) and not self._closed:
                 return found
             if self._closed:
                 raise self._closed_error()
-            built = self._build(kind, progress)
+            built = self._build(kind, k1, b, progress)
             with self._lock:
                 if not self._closed:
-                    self._retrievers[kind] = built
+                    self._retrievers[key] = built
                     return built
         built.close()
         raise self._closed_error()
@@ -126,23 +130,20 @@ class Corpus:
     def _find(self, id_: str) -> Passage | None:
         return self._passages.get(id_)
 
-    def _build(self, kind: str, progress: Progress | None) -> Retriever:
+    def _build(self, kind: str, k1: float, b: float, progress: Progress | None) -> Retriever:
         if not len(self):
             return _Empty(kind)
         if kind == "hybrid":
-            return HybridRetriever([self.retriever("bm25", progress=progress), self.retriever("dense", progress=progress)])
+            return HybridRetriever([self.retriever("bm25", k1=k1, b=b, progress=progress), self.retriever("dense", progress=progress)])
         if kind == "dense":
             from corpora.dense import DenseRetriever, default_folder
 
             return DenseRetriever(self.passages, folder=None if self._folder else default_folder(), progress=progress)
         from corpora.indexes import open_index
-
-        return self._lucene(open_index(self.passages, folder=self._folder, progress=progress), kind)
-
-    def _lucene(self, folder: Path, kind: str) -> Retriever:
         from corpora.lucene import Feedback, LuceneRetriever
 
-        return LuceneRetriever(folder, self._passages, feedback=Feedback() if kind == "bm25+rm3" else None)
+        folder = open_index(self.passages, folder=self._folder, progress=progress)
+        return LuceneRetriever(folder, self._passages, feedback=Feedback() if kind == "bm25+rm3" else None, k1=k1, b=b)
 
 
 class IndexCorpus(Corpus):
@@ -164,12 +165,13 @@ class IndexCorpus(Corpus):
     def _find(self, id_: str) -> Passage | None:
         return self._reader.passage(id_)  # type: ignore[attr-defined]
 
-    def _build(self, kind: str, progress: Progress | None) -> Retriever:
+    def _build(self, kind: str, k1: float, b: float, progress: Progress | None) -> Retriever:
         if kind not in ("bm25", "bm25+rm3"):
             raise BadInput(f"{kind!r} search needs the passages' embeddings, which {self.name!r} has not: use bm25 or bm25+rm3")
         from corpora.lucene import Feedback, LuceneRetriever
 
-        return LuceneRetriever(self._index, None, feedback=Feedback() if kind == "bm25+rm3" else None, language=self._language)
+        feedback = Feedback() if kind == "bm25+rm3" else None
+        return LuceneRetriever(self._index, None, feedback=feedback, k1=k1, b=b, language=self._language)
 
 
 class _Empty:

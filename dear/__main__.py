@@ -19,7 +19,7 @@ from dear import events as ev
 from dear.errors import BadInput, DearError, EngineError, run_command_line
 from dear.logs import start_logging
 from dear.pipeline import Settings
-from dear.types import Hit, Passage
+from dear.types import BM25_B, BM25_K1, Hit, Passage
 
 app = typer.Typer(help="DeAR: two-stage reranking with reasons.", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 MAX_CANDIDATES = 1000
@@ -28,6 +28,8 @@ MAX_FAILURES = 5  # in a row, before a bulk run gives up
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON lines instead of text.")]
 Model = Annotated[str, typer.Option(help="A model of the zoo, a local folder, or a hub id.")]
 Engine = Annotated[str, typer.Option(help="auto, transformers, onnx, openai or fake.")]
+K1 = Annotated[float, typer.Option(min=0, help="BM25's k1: how slowly a term's repetition stops counting.")]
+B = Annotated[float, typer.Option(min=0, max=1, help="BM25's b: how much long passages are marked down.")]
 CorpusName = Annotated[str, typer.Option(help="A bundled corpus, a folder, a passages file, or prebuilt:NAME.")]
 
 
@@ -59,12 +61,14 @@ def search(
     corpus: CorpusName = "teaching",
     retriever: Annotated[str, typer.Option(help="bm25, bm25+rm3, dense or hybrid.")] = "bm25",
     k: Annotated[int, typer.Option("-k", min=1, max=MAX_CANDIDATES, help="How many passages.")] = 10,
+    k1: K1 = BM25_K1,
+    b: B = BM25_B,
     as_json: AsJson = False,
 ) -> None:
     """Retrieve candidates (stage 0): rank, score and what each query term contributed."""
     from dear.types import check_query
 
-    hits = _open_corpus(corpus).retriever(retriever).search(check_query(query), k)
+    hits = _open_corpus(corpus).retriever(retriever, k1=k1, b=b).search(check_query(query), k)
     if as_json:
         print(next(ev.dump([ev.Retrieved(tuple(hits))])))
     else:
@@ -79,6 +83,8 @@ def rerank(
     passages: Annotated[Path | None, typer.Option(help="JSONL, TSV, CSV or TXT with the passages to rank.")] = None,
     corpus: CorpusName = "teaching",
     retriever: Annotated[str, typer.Option(help="bm25, bm25+rm3, dense or hybrid; used when there is neither --passages nor --run.")] = "bm25",
+    k1: K1 = BM25_K1,
+    b: B = BM25_B,
     stage: Annotated[str, typer.Option(help="pointwise, listwise or both.")] = "both",
     model: Model = "dear-nano",
     engine: Engine = "auto",
@@ -119,8 +125,10 @@ def rerank(
     check_query(query)
     opened = None if given is not None else _open_corpus(corpus)
     reranker = _load(model, stage, engine, settings)
-    pipeline = reranker.pipeline(opened.retriever(retriever) if opened else None, judgments=opened.judgments if opened else None)
+    pipeline = reranker.pipeline(opened.retriever(retriever, k1=k1, b=b) if opened else None, judgments=opened.judgments if opened else None)
     about = {"corpus": Path(corpus).name, "retriever": retriever} if opened else {"corpus": passages.name if passages else ""}
+    if opened and (k1, b) != (BM25_K1, BM25_B):
+        about["bm25"] = f"k1 {k1:g}, b {b:g}"
     _show(ev.described(pipeline.run(query, given), {**about, "model": Path(model).name}), as_json)
 
 

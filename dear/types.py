@@ -16,6 +16,7 @@ EvidenceKind = Literal["quoted", "lexical", "occlusion"]
 
 MAX_QUERY_CHARS = 300
 MAX_PASSAGE_CHARS = 20_000
+BM25_K1, BM25_B = 0.9, 0.4  # Anserini's
 LONGEST_WORD = 40  # characters: what is longer without a blank is not one word
 
 

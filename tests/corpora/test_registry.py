@@ -142,6 +142,21 @@ def test_closed_while_building(folder):
     assert not corpus._retrievers
 
 
+def test_each_pair_of_bm25_values_has_a_retriever_of_its_own(folder):
+    corpus = open_corpus(folder)
+    usual, other = corpus.retriever("bm25"), corpus.retriever("bm25", k1=2.0, b=1.0)
+    assert corpus.retriever("bm25") is usual
+    assert corpus.retriever("bm25", k1=2.0, b=1.0) is other
+    query = next(iter(corpus.passages)).text
+    before, after = ({hit.id: hit.scores["retrieval"] for hit in found.search(query, 3)} for found in (usual, other))
+    assert before.keys() & after.keys()
+    assert before != after
+    with pytest.raises(BadInput, match="k1 2 and b 1 are BM25's"):
+        corpus.retriever("dense", k1=2.0, b=1.0)
+    with pytest.raises(BadInput, match="b between 0 and 1"):
+        corpus.retriever("bm25", b=1.5)
+
+
 def test_unknown_names_list_what_is_known(tmp_path):
     assert "teaching" in corpus_names()
     for name in ("nope", "/nowhere/corpus.jsonl", str(tmp_path / "none")):

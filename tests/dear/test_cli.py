@@ -73,6 +73,22 @@ def test_search_prints_what_each_term_contributed():
     assert "1." in dear("search", "why is the sky blue", "-k", "1").stdout
 
 
+def test_search_takes_bm25s_values():
+    found = dear("search", "why is the sky blue", "--json", "-k", "3", "--k1", "0", "--b", "0")
+    assert found.returncode == 0, found.stderr
+    (event,) = [json.loads(line) for line in found.stdout.splitlines()]
+    weights = {}
+    for hit in event["hits"]:
+        for term in hit["terms"]:
+            weights.setdefault(term["term"], []).append(term["weight"])
+    shared = [seen for seen in weights.values() if len(seen) > 1]
+    assert shared
+    assert all(len(set(seen)) == 1 for seen in shared), "with k1 0 a term counts once, however often it is there"
+    refused = dear("search", "why is the sky blue", "--b", "2")
+    assert refused.returncode == 2
+    assert "--b" in refused.stderr
+
+
 def test_a_run_is_reranked_over_its_corpus_in_shards(tmp_path):
     from corpora import teaching
 
