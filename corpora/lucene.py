@@ -58,7 +58,7 @@ class LuceneRetriever:
         b: float = BM25_B,
         language: str = "en",
     ) -> None:
-        if k1 < 0 or not 0 <= b <= 1:
+        if not 0 <= k1 < math.inf or not 0 <= b <= 1:
             raise BadInput(f"BM25 with k1 {k1:g} and b {b:g}: k1 is 0 or more, b between 0 and 1")
         self.kind = "bm25+rm3" if feedback else "bm25"
         self._passages, self._java = passages, _open(str(folder), k1, b, feedback, language)

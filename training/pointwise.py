@@ -29,7 +29,7 @@ from training.running import Buckets, EpochOf, StepsOf, arguments, claim, identi
 logger = logging.getLogger(__name__)
 
 DEV_BATCH = 16  # pairs
-TOGETHER = 12  # pairs a CPU reads at once
+TOGETHER = 12  # pairs a CPU reads at once in training
 
 
 class Groups(Dataset):
@@ -60,7 +60,8 @@ class PointwiseTrainer(Trainer):
 
     def compute_loss(self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None) -> Any:
         """The hybrid loss of a batch of groups (see `training.losses`)."""
-        scores = scatter(logits(model, inputs), inputs)
+        rows = inputs["input_ids"]
+        scores = scatter(logits(model, inputs, TOGETHER if rows.device.type == "cpu" else len(rows)), inputs)
         has_teacher = ~inputs["teacher"].isnan()
         teacher = inputs["teacher"].nan_to_num(0.0)
         if self.weights.kl and not bool((has_teacher | ~inputs["mask"]).all()):
@@ -99,30 +100,22 @@ class PointwiseTrainer(Trainer):
         return metrics
 
     def _scores(self, group: Group) -> list[float]:
-        order = sorted(range(len(group.passages)), key=lambda i: len(group.passages[i].text))
-        scores = [0.0] * len(order)
-        for start in range(0, len(order), DEV_BATCH):
-            part = order[start : start + DEV_BATCH]
-            some = Group(group.query_id, group.query, group.source, tuple(group.passages[i] for i in part))
-            batch = {key: value.to(self.args.device) for key, value in collate([some], self.encode, self.pad_id).items()}
-            with self.compute_loss_context_manager():
-                found = self.model.forward(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits
-            for i, value in zip(part, found[: len(part), 0].float().tolist(), strict=True):
-                scores[i] = value
-        return scores
+        batch = {key: value.to(self.args.device) for key, value in collate([group], self.encode, self.pad_id).items()}
+        with self.compute_loss_context_manager():
+            return logits(self.model.forward, batch, DEV_BATCH)[: len(group.passages)].float().tolist()
 
 
-def logits(model: Any, batch: dict[str, torch.Tensor]) -> torch.Tensor:
-    """The student's score of every row of a batch, (R,).
+def logits(model: Any, batch: dict[str, torch.Tensor], together: int) -> torch.Tensor:
+    """The student's score of every row of a batch, (R,), from rows of like length, `together` at once, each few padded to their own length.
 
-    A GPU reads them all at once. On a CPU padding costs time, so rows of like length are read together, each few to their own length.
+    A GPU in training reads all at once; on a CPU padding costs time.
     """
     ids, mask = batch["input_ids"], batch["attention_mask"]
-    if ids.device.type != "cpu":
+    if together >= len(ids):
         return model(input_ids=ids, attention_mask=mask).logits[:, 0]
     lengths = mask.sum(-1)
     order = lengths.argsort(descending=True, stable=True)
-    parts = [(some, padded(int(lengths[some[0]]))) for some in order.split(TOGETHER)]
+    parts = [(some, padded(int(lengths[some[0]]))) for some in order.split(together)]
     found = [model(input_ids=ids[some, :width], attention_mask=mask[some, :width]).logits[:, 0] for some, width in parts]
     return torch.cat(found)[order.argsort()]
 

@@ -112,7 +112,8 @@ def _found(name: str) -> Iterator[None]:
     try:
         yield
     except (OSError, ValueError) as error:
-        raise BadInput(f"teacher.model names {name!r}, which cannot be opened ({str(error).splitlines()[0]}): give a folder or a hub id") from error
+        said = str(error).partition("\n")[0]
+        raise BadInput(f"teacher.model names {name!r}, which cannot be opened ({said}): give a folder or a hub id") from error
 
 
 def _student(name: str, engine: str) -> Teacher:

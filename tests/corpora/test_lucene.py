@@ -162,6 +162,8 @@ def test_bad_options(many, tmp_path, sky):
         many["bm25"].search(" ".join(f"w{i}" for i in range(1100)), 5)
     with pytest.raises(BadInput, match="k1 -1"):
         LuceneRetriever(tmp_path, {}, k1=-1)
+    with pytest.raises(BadInput, match="k1 nan"):
+        LuceneRetriever(tmp_path, {}, k1=float("nan"))
     with pytest.raises(IndexFailure):
         LuceneRetriever(tmp_path / "none", {})
 

@@ -18,7 +18,7 @@ def test_pairs_read_by_length_score_as_pairs_read_at_once(base):
     batch = collate([group], lambda query, title, text: tokenizer(query + text)["input_ids"], tokenizer.pad_token_id)
     with torch.no_grad():
         whole = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits[:, 0]
-        found = logits(model, batch)
+        found = logits(model, batch, TOGETHER)
     assert found.shape == whole.shape
     real = len(lengths)
     assert whole[:real].std() > 1e-3
