@@ -14,6 +14,17 @@ from tiny_llama import save_llama, save_lora
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of evaluation sets: DEAR_SHARED_DATA, else ../shared/data beside the repository."""
+    folder = Path(os.environ.get("DEAR_SHARED_DATA") or ROOT.parent / "shared" / "data")
+    if not (folder / "test").is_dir():
+        pytest.skip(f"no evaluation sets at {folder}: set DEAR_SHARED_DATA to their folder")
+    return folder
+
 
 @pytest.fixture(scope="session")
 def tiny_causal(tmp_path_factory: pytest.TempPathFactory) -> Path:

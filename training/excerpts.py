@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import random
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 
 from dear.excerpts import run, terms
@@ -25,12 +25,15 @@ Rescore = Callable[[Sequence[Group]], Sequence[Sequence[float]]]
 _BLOCK = 64  # groups the teacher scores at once
 
 
-def excerpt_groups(groups: Sequence[Group], teacher: Rescore, *, share: float, words: int, seed: int) -> Iterator[Group]:
-    """Yield every group in order, a seeded `share` of them with passages longer than `words` cut to an excerpt and scored again."""
+def excerpt_groups(groups: Sequence[Group], teacher: Rescore, *, share: float, words: int, seed: int, whole: Collection[str] = ()) -> Iterator[Group]:
+    """Yield every group in order, a seeded `share` of them with passages longer than `words` cut to an excerpt and scored again.
+
+    Groups of the sources in `whole` are left as they are.
+    """
     rng = random.Random(seed)
     for start in range(0, len(groups), _BLOCK):
         block = groups[start : start + _BLOCK]
-        cut = [_cut(group, words) if rng.random() < share else group for group in block]
+        cut = [_cut(group, words) if rng.random() < share and group.source not in whole else group for group in block]
         changed = [group for group, before in zip(cut, block, strict=True) if group is not before]
         scores = iter(teacher(changed) if changed else ())
         for group, before in zip(cut, block, strict=True):

@@ -14,7 +14,7 @@ from corpora.formats import MAX_ARTICLE_CHARS
 from corpora.registry import corpus_from_passages
 from dear.errors import BadInput
 from dear.types import Passage
-from training import mining
+from training import mining, practice
 from training.excerpts import excerpt_groups
 from training.groups import Candidate, Group, read_groups, write_groups
 from training.recipes import Recipe
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from training.teacher import Teacher
 
 logger = logging.getLogger(__name__)
+
+TEACHING, PRACTICE = "teaching", "practice"  # groups whose passages are all judged, by their source
 
 Progress = Callable[[str], None]
 
@@ -49,10 +51,9 @@ def mine_file(recipe: Recipe, progress: Progress = logger.info) -> int:
     for name, path in places.items():
         if path.is_file():
             groups.append(islice(mining.fitted(mining.read_tevatron(path), settings), recipe.data.train[name] or None))
-    if recipe.data.teaching:
-        groups.append(teaching_groups("train"))
+    groups += _judged_in_full(recipe)
     if not groups:
-        raise BadInput("data.train is empty and data.teaching is false: name at least one set")
+        raise BadInput("data.train is empty and data.teaching and data.practice are false: name at least one set")
     found = _counted(groups, progress)
     if recipe.pointwise.train == recipe.mining.out:  # no teacher, which would choose the negatives to keep
         found = mining.fitted(found, replace(settings, pool=recipe.mining.size))
@@ -82,37 +83,56 @@ def teach_file(recipe: Recipe, progress: Progress = logger.info) -> mining.Filte
 
 def _teacher(recipe: Recipe, source: Path) -> tuple[str, Teacher]:
     """The teacher of the recipe and its whole name; BM25's share goes by the statistics of all the groups' passages."""
-    from training.teacher import open_teacher, with_bm25
+    from training.teacher import open_teacher, with_bm25, with_grades
 
-    name, weight = recipe.teacher.model, recipe.teacher.bm25
+    name, weight, grades = recipe.teacher.model, recipe.teacher.bm25, recipe.teacher.grades
     teacher = open_teacher(name, engine=recipe.teacher.engine)
-    if not weight:
-        return name, teacher
-    passages = {c.id: Passage(c.id, c.text, c.title) for group in read_groups(source) for c in group.passages}
-    index = corpus_from_passages(passages.values(), "teacher", max_chars=MAX_ARTICLE_CHARS).retriever("bm25")
-    return f"{name} + {weight:g} bm25", with_bm25(teacher, index, weight)
+    if weight:
+        passages = {c.id: Passage(c.id, c.text, c.title) for group in read_groups(source) for c in group.passages}
+        index = corpus_from_passages(passages.values(), "teacher", max_chars=MAX_ARTICLE_CHARS).retriever("bm25")
+        name, teacher = f"{name} + {weight:g} bm25", with_bm25(teacher, index, weight)
+    if grades:
+        name, teacher = f"{name}, {grades:g} x grade", with_grades(teacher, grades, {TEACHING, PRACTICE})
+    return name, teacher
 
 
 def _excerpted(groups: list[Group], recipe: Recipe, teacher: Teacher) -> Iterator[Group]:
-    """The groups, a share of them cut to excerpts (see `training.excerpts`) and those scored again by the teacher."""
+    """The groups, a share of them cut to excerpts (see `training.excerpts`) and those scored again by the teacher.
+
+    A grade does not notice that the answer was cut away, so where it is the teacher, groups stay whole.
+    """
     settings = recipe.mining
-    return excerpt_groups(groups, teacher, share=settings.excerpts, words=settings.excerpt_words, seed=settings.seed)
+    whole = {TEACHING, PRACTICE} if recipe.teacher.grades else frozenset()
+    return excerpt_groups(groups, teacher, share=settings.excerpts, words=settings.excerpt_words, seed=settings.seed, whole=whole)
 
 
 def teaching_groups(split: str) -> Iterator[Group]:
     """The teaching corpus' queries of a split with all judged passages of their topic."""
-    corpus = teaching.load()
+    return _groups_of(teaching.load(), split, TEACHING)
+
+
+def practice_groups(split: str) -> Iterator[Group]:
+    """The practice topics' queries of a split ("train" or "dev") with all passages of their topic."""
+    return _groups_of(practice.load(), split, PRACTICE)
+
+
+def _groups_of(corpus: teaching.Teaching, split: str, source: str) -> Iterator[Group]:
     passages = {p.id: p for p in corpus.passages}
     for query in corpus.queries:
         grades = corpus.qrels.get(query.id, {})
         if query.split == split and any(grades.values()):
             found = tuple(Candidate(id, passages[id].title, passages[id].text, grade) for id, grade in grades.items())
-            yield Group(f"teaching/{query.id}", query.text, "teaching", found)
+            yield Group(f"{source}/{query.id}", query.text, source, found)
+
+
+def _judged_in_full(recipe: Recipe) -> list[Iterator[Group]]:
+    groups = [teaching_groups("train")] if recipe.data.teaching else []
+    return groups + ([practice_groups("train")] if recipe.data.practice else [])
 
 
 def _judged(recipe: Recipe) -> frozenset[tuple[str, str]]:
     """Pairs somebody labelled 0: they stay whatever the teacher says."""
-    pairs = {(g.query_id, c.id) for g in (teaching_groups("train") if recipe.data.teaching else ()) for c in g.passages if c.label <= 0}
+    pairs = {(g.query_id, c.id) for some in _judged_in_full(recipe) for g in some for c in g.passages if c.label <= 0}
     for name in recipe.data.train:
         place = _place(recipe, name)
         if place.is_dir():

@@ -52,6 +52,7 @@ class Data:
     dev: tuple[str, ...] = ()  # tuned on by hand; for the record, no command reads them
     test: tuple[str, ...] = ()  # looked at by the leakage check only
     teaching: bool = True  # the bundled corpus' train split too
+    practice: bool = False  # the practice topics' train split too (training/practice)
 
     @property
     def folder(self) -> Path:
@@ -84,11 +85,13 @@ class Mining:
 class Teacher:
     """Who writes the teacher's column: `minilm`, `bi-encoder:ID`, `cross-encoder:ID`, or a pointwise model of the zoo (see `training.teacher`).
 
-    `bm25` adds that many times BM25's score: a bi-encoder misses words that must match.
+    `bm25` adds that many times BM25's score: a bi-encoder misses words that must match. Where `grades` is not 0, groups whose passages
+    are all judged (teaching corpus, practice topics) get that many times the grade instead: no model is asked what their writer knows.
     """
 
     model: str = "llama2-13b-rankllama-teacher"
     bm25: float = number(0.0, 0)
+    grades: float = number(0.0, 0)
     engine: str = "auto"
     out: str = "out/groups-teacher.jsonl.gz"
 

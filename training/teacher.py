@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -63,6 +63,17 @@ def with_bm25(teacher: Teacher, index: LuceneRetriever, weight: float) -> Teache
     def score(groups: Sequence[Group]) -> list[list[float]]:
         words = [index.weigh(g.query, [_text(c) for c in g.passages]) for g in groups]
         return [[a + weight * b for a, b in zip(*both, strict=True)] for both in zip(teacher(groups), words, strict=True)]
+
+    return score
+
+
+def with_grades(teacher: Teacher, weight: float, sources: Collection[str]) -> Teacher:
+    """`weight` times the grade for groups of the `sources`, which are judged in full; the teacher's score for all others."""
+
+    def score(groups: Sequence[Group]) -> list[list[float]]:
+        asked = [g for g in groups if g.source not in sources]
+        found = iter(teacher(asked) if asked else ())
+        return [[weight * c.label for c in g.passages] if g.source in sources else next(found) for g in groups]
 
     return score
 

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
 import pytest
 
 from dear.types import Passage
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(autouse=True)
@@ -30,12 +25,3 @@ def sky() -> tuple[Passage, ...]:
         Passage("s7", "The night sky holds thousands of stars.", "Stars"),
         Passage("s6", "The night sky holds thousands of stars.", "Stars"),
     )
-
-
-@pytest.fixture(scope="session")
-def shared() -> Path:
-    """The folder of evaluation sets: DEAR_SHARED_DATA, else ../shared/data beside the repository."""
-    folder = Path(os.environ.get("DEAR_SHARED_DATA") or ROOT.parent / "shared" / "data")
-    if not (folder / "test").is_dir():
-        pytest.skip(f"no evaluation sets at {folder}: set DEAR_SHARED_DATA to their folder")
-    return folder

@@ -14,7 +14,7 @@ from training import cot_files, recipes
 from training.cot import read_rows
 from training.groups import read_groups
 from training.mining import read_beir
-from training.prepare import _teacher, mine_file, teach_file, teaching_groups
+from training.prepare import _teacher, mine_file, practice_groups, teach_file, teaching_groups
 from training.teacher import minilm
 
 THINGS = ("lighthouse", "windmill", "aqueduct", "observatory", "granary", "cathedral", "harbour", "foundry")
@@ -86,6 +86,19 @@ def test_whole_articles_are_read(recipe):
     texts = {"d0": "A long article. " * 2_000, "d1": "A short one."}
     write(folder / "corpus.jsonl.gz", [{"id": id, "title": "", "text": text} for id, text in texts.items()])
     assert [len(p.text) > MAX_PASSAGE_CHARS for p in read_beir(folder).passages.values()] == [True, False]
+
+
+def test_practice_topics_are_taught_by_their_grades_and_stay_whole(recipe, monkeypatch):
+    """With `teacher.grades` no model scores a group that is judged in full, no passage of it is dropped, and none is cut to an excerpt."""
+    monkeypatch.delenv("DEAR_DATA", raising=False)
+    settings = {"data": replace(recipe.data, train={}, practice=True), "teacher": replace(recipe.teacher, grades=3.0)}
+    settings["mining"] = replace(recipe.mining, ratio=0.95, size=16, excerpts=1.0, excerpt_words=10)
+    changed = replace(recipe, **settings)
+    assert mine_file(changed) == len(list(practice_groups("train")))
+    assert teach_file(changed).groups_lost == 0
+    taught = {g.query_id: g for g in read_groups(changed.teacher.out)}
+    for group in practice_groups("train"):
+        assert [(c.id, c.text, 3.0 * c.label) for c in group.passages] == [(c.id, c.text, c.teacher) for c in taught[group.query_id].passages]
 
 
 def test_teaching_groups_hold_the_whole_judged_topic():

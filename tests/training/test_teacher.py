@@ -77,3 +77,13 @@ def test_a_teacher_that_is_not_there_is_one_clear_error(kind, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with pytest.raises(BadInput, match="no/such-model"):
         teacher.open_teacher(f"{kind}:no/such-model")
+
+
+def test_grades_are_the_teacher_where_all_is_judged():
+    """Groups of the named sources get weight x grade and are not asked of the model; the others keep their place and its score."""
+    some = groups(3)
+    some[1] = Group("t", "why", "teaching", tuple(Candidate(f"t{i}", "", "a text", grade) for i, grade in enumerate((0, 3, 1))))
+    model = Counting()
+    scores = teacher.with_grades(model, 2.5, {"teaching"})(some)
+    assert scores == [[6.0] * 3, [0.0, 7.5, 2.5], [6.0] * 3]
+    assert model.asked == 2

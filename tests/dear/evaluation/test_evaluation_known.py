@@ -1,22 +1,9 @@
 """Rows whose figures are known, on the evaluation sets where they lie (DEAR_SHARED_DATA, else ../shared/data), to a point."""
 
-import os
-from pathlib import Path
-
 import pytest
 
 from dear.evaluation.opening import Want
 from dear.evaluation.run import Plan, evaluate
-
-ROOT = Path(__file__).parents[3]
-
-
-@pytest.fixture
-def shared():
-    folder = Path(os.environ.get("DEAR_SHARED_DATA") or ROOT.parent / "shared" / "data")
-    if not (folder / "test").is_dir():
-        pytest.skip(f"no evaluation sets at {folder}: set DEAR_SHARED_DATA to their folder")
-    return folder
 
 
 def ndcg(room, name, stage, **want):

@@ -1,0 +1,56 @@
+"""The practice topics are what their data card says, and nothing of a test set is in them."""
+
+import re
+from collections import Counter
+
+from corpora import teaching
+from training import practice
+from training.cot_check import held_out
+from training.prepare import practice_groups
+
+topics = practice.load()
+by_id = {p.id: p for p in topics.passages}
+
+
+def test_every_query_has_its_topic_judged_whole():
+    of_topic = Counter(topics.topics.values())
+    for query in topics.queries:
+        grades = topics.qrels[query.id]
+        assert len(grades) == of_topic[query.topic], query.id
+        assert {topics.topics[id] for id in grades} == {query.topic}
+        assert max(grades.values()) == 3, query.id
+        assert sum(grade > 0 for grade in grades.values()) <= 5, query.id
+        assert not [id for id, grade in grades.items() if grade and {"stuffed", "injection"} & set(topics.tags[id])], query.id
+
+
+def test_splits_share_no_topic_and_groups_are_of_one_split():
+    splits = {query.topic: query.split for query in topics.queries}
+    assert set(splits.values()) == {"train", "dev"}
+    assert all(splits[query.topic] == query.split for query in topics.queries)
+    dev = list(practice_groups("dev"))
+    assert len(dev) == sum(query.split == "dev" for query in topics.queries)
+    assert {topics.topics[c.id] for g in dev for c in g.passages} == {topic for topic, split in splits.items() if split == "dev"}
+
+
+def test_passages_and_queries_are_not_repeated():
+    assert len({p.text for p in topics.passages}) == len(topics.passages)
+    assert len({(q.topic, q.text.lower()) for q in topics.queries}) == len(topics.queries)
+    assert len({q.text.lower() for q in topics.queries}) >= 0.995 * len(topics.queries)
+    assert all(p.text == p.text.strip() and "\n" not in p.text for p in topics.passages)
+
+
+def test_an_order_says_nothing_about_a_grade():
+    places = Counter(list(topics.qrels[q.id]).index(id) for q in topics.queries for id, grade in topics.qrels[q.id].items() if grade == 3)
+    mean = sum(places.values()) / 10
+    assert all(abs(places[place] - mean) < 0.35 * mean for place in range(10)), places
+
+
+def test_nothing_of_a_test_set_is_in_them(shared):
+    """No query of a test set, and no eight words in a row of a test passage; the teaching corpus' dev and test topics count as tests."""
+    tests = held_out([shared / "test" / "noveleval", shared / "test" / "dl-sub"], 8, teaching.load(), ("dev", "test"))
+    assert [(p.id, tests.in_text(p.text)) for p in topics.passages if tests.in_text(p.text)] == []
+    words = [" ".join(re.findall(r"\w+", query.text.lower())) for query in topics.queries]
+    assert not tests.queries & set(words)
+    known = teaching.load()
+    held = {known.topics[p.id] for p in known.passages} - {query.topic for query in known.queries if query.split == "train"}
+    assert not held & set(topics.topics.values())
