@@ -1,4 +1,4 @@
-"""Command line: `python -m training {mine,teacher,pointwise,ablate,cot,listwise,merge,report,plan} RECIPE [key=value …]`."""
+"""Command line: `python -m training {mine,teacher,pointwise,ablate,cot,listwise,merge,average,report,plan} RECIPE [key=value …]`."""
 
 from __future__ import annotations
 
@@ -120,6 +120,19 @@ def merge(
     loaded = _load(recipe, overrides)
     folder = loaded.folder(stage)
     print(f"merged in {fold(folder, out or folder.with_name(f'{stage}-merged'), base=loaded.model.base, dtype=dtype)}")
+
+
+@app.command()
+def average(
+    adapter: Annotated[Path, typer.Argument(help="The folder of a trained adapter; its files go along.")],
+    other: Annotated[Path, typer.Argument(help="One of the same shape, such as the one the first went on from.")],
+    out: Annotated[Path, typer.Argument(help="A new folder.")],
+    share: Annotated[float, typer.Option(help="Of the other adapter, 0 to 1.")] = 0.5,
+) -> None:
+    """The mean of two adapters' weights: what a run learnt, and most of what was there before it."""
+    from training.merge import average as mean
+
+    print(f"averaged in {mean(adapter, other, out, share=share)}")
 
 
 @app.command()

@@ -37,7 +37,7 @@ class Mix:
 
 @dataclass(frozen=True, slots=True)
 class Reasoned:
-    """A query with everything a row can be drawn from: `own` are its topic's passages, `others` the distractors."""
+    """A query with everything a row can be drawn from: `own` are its topic's passages, `others` the distractors, `source` its rows' name."""
 
     query_id: str
     query: str
@@ -45,9 +45,10 @@ class Reasoned:
     grades: Mapping[str, int]
     own: tuple[Passage, ...]
     others: tuple[Passage, ...]
+    source: str = "teaching"
 
 
-def teaching_queries(teaching: Teaching, split: str) -> list[Reasoned]:
+def teaching_queries(teaching: Teaching, split: str, source: str = "teaching") -> list[Reasoned]:
     """The queries of a split with a rationale; distractors come from topics of the same split only, so that nothing leaks."""
     passages = {p.id: p for p in teaching.passages}
     topics = {q.topic for q in teaching.queries if q.split == split}
@@ -61,15 +62,18 @@ def teaching_queries(teaching: Teaching, split: str) -> list[Reasoned]:
         cited = {s.passage for s in written.evidence}
         own = {id for id in own if not grades.get(id) or id in cited}  # a graded passage without a reason cannot be taught
         others = tuple(p for p in passages.values() if teaching.topics[p.id] in topics and p.id not in own and p.id not in grades)
-        found.append(Reasoned(query.id, query.text, written, grades, tuple(passages[id] for id in passages if id in own), others))
+        found.append(Reasoned(query.id, query.text, written, grades, tuple(passages[id] for id in passages if id in own), others, source))
     if not found:
-        raise BadInput(f"the teaching corpus has no query with a rationale in split {split!r}: use train or dev")
+        raise BadInput(f"{source}: no query with a rationale in split {split!r}, use train or dev")
     return found
 
 
-def augment(queries: Sequence[Reasoned], count: int, family: str, mix: Mix, *, source: str = "teaching") -> Iterator[Row]:
-    """Yield `count` different rows, the queries taking turns; fewer, with a warning, when no new one can be drawn."""
-    rng = random.Random(f"{mix.seed}/{source}/{family}")
+def augment(queries: Sequence[Reasoned], count: int, family: str, mix: Mix, *, draws: str = "teaching") -> Iterator[Row]:
+    """Yield `count` different rows, the queries taking turns; fewer, with a warning, when no new one can be drawn.
+
+    `draws` names a stream of random numbers: two of different names share none.
+    """
+    rng = random.Random(f"{mix.seed}/{draws}/{family}")
     seen: set[tuple[str, ...]] = set()
     turns: list[Reasoned] = []
     made = failed = 0
@@ -89,7 +93,7 @@ def augment(queries: Sequence[Reasoned], count: int, family: str, mix: Mix, *, s
             continue
         seen.add(key)
         made, failed = made + 1, 0
-        yield render(query.query, passages, query.grades, query.written, family, reasoning=not fast, source=source)
+        yield render(query.query, passages, query.grades, query.written, family, reasoning=not fast, source=query.source)
 
 
 def draw(query: Reasoned, mix: Mix, rng: random.Random) -> list[Passage]:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from corpora import teaching
 from dear.errors import BadInput
+from training import practice
 from training.cot import Row, read_rows, write_rows
 from training.cot_augment import Mix, augment, teaching_queries
 from training.cot_check import Report, check_rows, held_out
@@ -23,16 +24,18 @@ logger = logging.getLogger(__name__)
 def make(recipe: Recipe) -> tuple[int, int]:
     """Write `cot.out` and `cot.dev_out`; return how many rows each has. Generated rows are taken in where their file is there."""
     settings, corpus = recipe.cot, teaching.load()
-    rows = list(augment(teaching_queries(corpus, settings.split), settings.rows, settings.format, mix(recipe)))
+    written = teaching_queries(corpus, settings.split)
+    if recipe.data.practice:
+        written += teaching_queries(practice.load(), settings.split, "practice")
+    rows = list(augment(written, settings.rows, settings.format, mix(recipe)))
     rows += islice(_quoted(recipe), settings.quoted_rows)
     if Path(settings.generated).is_file():
         rows += drop_leaks(recipe, read_rows(settings.generated))
     random.Random(settings.seed).shuffle(rows)
     if not rows:
         raise BadInput("no rows: set cot.rows or cot.quoted_rows above 0")
-    dev = (
-        augment(teaching_queries(corpus, "dev"), settings.dev_rows, settings.format, mix(recipe), source="teaching-dev") if settings.dev_rows else []
-    )
+    held = teaching_queries(corpus, "dev", "teaching-dev")
+    dev = augment(held, settings.dev_rows, settings.format, mix(recipe), draws="teaching-dev") if settings.dev_rows else []
     return write_rows(settings.out, rows), write_rows(settings.dev_out, dev) if settings.dev_rows else 0
 
 

@@ -1,4 +1,8 @@
-"""Adapter into base: one folder of safetensors that every engine and exporter reads, computed in fp32 and rounded once."""
+"""Adapter into base: one folder of safetensors that every engine and exporter reads, computed in fp32 and rounded once.
+
+And adapter with adapter: a run that went on from another one gains what its data teach and loses some of what was there; the mean of
+both sets of weights often keeps most of either (Wortsman et al. 2022, "Robust fine-tuning of zero-shot models", arXiv 2109.01903).
+"""
 
 from __future__ import annotations
 
@@ -44,6 +48,37 @@ def merge(adapter: Path | str, out: Path | str, *, base: str = "", dtype: str = 
     _tokenizer(adapter, folder, out)
     kept = {key: value for key, value in card.items() if key not in ("base", "base_sha256", "layers")}
     write_json(out / "dear.json", kept | {"merged_from": name})
+    return out
+
+
+def average(adapter: Path | str, other: Path | str, out: Path | str, *, share: float = 0.5) -> Path:
+    """Write the adapter whose every weight is (1 - share) of `adapter`'s and `share` of `other`'s to `out`; return `out`.
+
+    A and B of each LoRA pair are averaged by themselves, in fp32, and stored as `adapter` stores them; what else lies in `adapter`'s folder
+    is copied. Raises `BadInput` for a share outside [0, 1] or an `out` that holds an adapter, `CheckpointError` where the two are not
+    of one shape.
+    """
+    import shutil
+
+    from safetensors.torch import load_file, save_file
+
+    adapter, other, out = Path(adapter), Path(other), Path(out)
+    if not 0 <= share <= 1:
+        raise BadInput(f"share {share:g} of the other adapter: give a number from 0 to 1")
+    if (out / "adapter_config.json").exists():
+        raise BadInput(f"{out} already holds an adapter: give a new folder, or remove it")
+    for folder in (adapter, other):
+        if not (folder / "adapter_config.json").is_file():
+            raise BadInput(f"{folder} holds no adapter_config.json: give the folder of a trained adapter")
+        check_weights(folder, stem="adapter_model")
+    mine, theirs = (load_file(folder / "adapter_model.safetensors") for folder in (adapter, other))
+    shapes = [{name: tuple(weight.shape) for name, weight in weights.items()} for weights in (mine, theirs)]
+    configs = [zoo.read_json(folder / "adapter_config.json") for folder in (adapter, other)]
+    if shapes[0] != shapes[1] or any(configs[0].get(key) != configs[1].get(key) for key in ("r", "lora_alpha", "use_rslora")):
+        raise CheckpointError(f"{other} has other weights, rank or alpha than {adapter}: average adapters of one recipe's shape")
+    mean = {name: ((1 - share) * weight.float() + share * theirs[name].float()).to(weight.dtype) for name, weight in mine.items()}
+    shutil.copytree(adapter, out, dirs_exist_ok=True, ignore=shutil.ignore_patterns("checkpoint-*", "adapter_model.safetensors", "run.json"))
+    save_file(mean, out / "adapter_model.safetensors", metadata={"format": "pt"})
     return out
 
 

@@ -29,7 +29,7 @@ from training.saving import write_json
 logger = logging.getLogger(__name__)
 
 PACKAGES = ("torch", "transformers", "peft", "accelerate", "safetensors", "tokenizers", "bitsandbytes", "deepspeed", "numpy", "dear-rerank")
-TEACHING = {"teaching": "CC BY 4.0"}  # see corpora/teaching/DATA_CARD.md
+OURS = {"teaching": "CC BY 4.0", "practice": "CC BY 4.0"}  # see corpora/teaching/DATA_CARD.md, training/practice/DATA_CARD.md
 CURVES, PICTURE, DEAR, SCORES = "losses.csv", "losses.png", "dear.json", "scores.json"
 History = Sequence[Mapping[str, Any]]
 
@@ -190,9 +190,9 @@ def read_licences(folder: Path) -> dict[str, str]:
     """Licence by set from SOURCES.tsv in the data's folder (columns set and licence), and the teaching corpus' own."""
     path = folder / "SOURCES.tsv"
     if not path.is_file():
-        return TEACHING
+        return OURS
     with path.open(encoding="utf-8", newline="") as file:
-        return TEACHING | {row["set"]: row.get("licence") or "" for row in csv.DictReader(file, delimiter="\t") if row.get("set")}
+        return OURS | {row["set"]: row.get("licence") or "" for row in csv.DictReader(file, delimiter="\t") if row.get("set")}
 
 
 @dataclass(frozen=True, slots=True)

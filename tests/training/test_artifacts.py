@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -14,7 +15,7 @@ import torch
 from dear.errors import BadInput, CheckpointError
 from training import plan as planning
 from training import recipes, report
-from training.merge import merge
+from training.merge import average, merge
 from training.running import Buckets, last_checkpoint
 
 
@@ -72,6 +73,34 @@ def test_merge_refuses_another_base(adapter, tmp_path, tmp_path_factory):
     other = make_base(tmp_path_factory.mktemp("other"), seed=9)
     with pytest.raises(CheckpointError, match="is another: use the base"):
         merge(adapter[0], tmp_path / "x", base=str(other))
+    assert not (tmp_path / "x").exists()
+
+
+def test_the_mean_of_two_adapters(adapter, tmp_path):
+    """Every weight lies between the two by the share; the folder opens as an adapter; another rank, a taken folder and a wild share are refused."""
+    from safetensors.torch import load_file, save_file
+
+    folder, _ = adapter
+    other, narrow = tmp_path / "other", tmp_path / "narrow"
+    for copy in (other, narrow):
+        shutil.copytree(folder, copy)
+    weights = load_file(folder / "adapter_model.safetensors")
+    save_file({name: weight + 1 for name, weight in weights.items()}, other / "adapter_model.safetensors", metadata={"format": "pt"})
+    out = average(folder, other, tmp_path / "mean", share=0.25)
+    mean = load_file(out / "adapter_model.safetensors")
+    assert mean.keys() == weights.keys()
+    for name, weight in weights.items():
+        torch.testing.assert_close(mean[name], weight + 0.25, atol=2e-3, rtol=2e-3)
+        assert mean[name].dtype == weight.dtype
+    assert merge(out, tmp_path / "whole", dtype="fp32").is_dir()
+    config = json.loads((narrow / "adapter_config.json").read_text()) | {"lora_alpha": 99}
+    (narrow / "adapter_config.json").write_text(json.dumps(config))
+    with pytest.raises(CheckpointError, match="other weights, rank or alpha"):
+        average(folder, narrow, tmp_path / "x")
+    with pytest.raises(BadInput, match="already holds an adapter"):
+        average(folder, other, out)
+    with pytest.raises(BadInput, match="from 0 to 1"):
+        average(folder, other, tmp_path / "x", share=1.5)
     assert not (tmp_path / "x").exists()
 
 
@@ -203,6 +232,7 @@ def cli(*arguments: str) -> subprocess.CompletedProcess:
         (("cot", "nano-cpu", "--only", "generate", "cot.groups=gone"), "error: cot.groups 'gone' does not exist"),
         (("report", "nano-cpu", "output.folder=gone"), "error: gone holds no run"),
         (("merge", "nano-cpu", "output.folder=gone"), "error: gone/listwise holds no adapter_config.json"),
+        (("average", "gone", "gone", "new"), "error: gone holds no adapter_config.json"),
         (("mine", "nano-cpu", "data.root=gone"), "error: data.train names 'squad', and gone/train has neither"),
         (("teacher", "nano-cpu", "mining.out=gone"), "error: mining.out 'gone' does not exist"),
     ],

@@ -5,7 +5,8 @@ from collections import Counter
 
 from corpora import teaching
 from training import practice
-from training.cot_check import held_out
+from training.cot_augment import Mix, augment, teaching_queries
+from training.cot_check import check_rows, held_out
 from training.prepare import practice_groups
 
 topics = practice.load()
@@ -43,6 +44,28 @@ def test_an_order_says_nothing_about_a_grade():
     places = Counter(list(topics.qrels[q.id]).index(id) for q in topics.queries for id, grade in topics.qrels[q.id].items() if grade == 3)
     mean = sum(places.values()) / 10
     assert all(abs(places[place] - mean) < 0.35 * mean for place in range(10)), places
+
+
+def test_reasons_agree_with_grades_and_passages():
+    """The evidence is what is relevant, best first; each quote is verbatim, each need met, and the near miss does not help."""
+    assert len(topics.rationales) > 700
+    for id, written in topics.rationales.items():
+        grades = topics.qrels[id]
+        assert {e.passage for e in written.evidence} == {passage for passage, grade in grades.items() if grade}, id
+        stated = [grades[e.passage] for e in written.evidence]
+        assert stated == sorted(stated, reverse=True), id
+        assert all(e.quote in by_id[e.passage].text and 3 <= len(e.quote.split()) <= 24 for e in written.evidence), id
+        met = {need for e in written.evidence if grades[e.passage] >= 2 for need in e.meets}
+        assert met == set(range(1, len(written.needs) + 1)), id
+        assert grades[written.near_miss] == 0
+    reasons = [e.why for written in topics.rationales.values() for e in written.evidence]
+    assert len(set(reasons)) == len(reasons)
+
+
+def test_rows_of_stage_2_name_their_source():
+    rows = list(augment(teaching_queries(topics, "train", "practice"), 30, "nano", Mix(3, 10)))
+    assert {row.source for row in rows} == {"practice"}
+    assert check_rows(rows, held_out([], 8, teaching.load(), ("dev", "test"))).ok
 
 
 def test_nothing_of_a_test_set_is_in_them(shared):

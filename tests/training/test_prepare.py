@@ -30,7 +30,16 @@ def recipe(tmp_path) -> recipes.Recipe:
     write(folder / "queries.jsonl.gz", [{"id": f"q{i}", "text": f"when was the {thing} of Oldtown finished"} for i, thing in enumerate(THINGS)])
     (folder / "qrels.tsv").write_text("query-id\tcorpus-id\tscore\n" + "".join(f"q{i}\td{i}\t1\n" for i in range(len(THINGS))))
     out = [f"{key}={tmp_path}/{name}" for key, name in (("mining.out", "g.jsonl.gz"), ("teacher.out", "t.jsonl.gz"), ("cot.groups", "t.jsonl.gz"))]
-    more = ["data.train={things: 0}", "data.text=[]", "data.test=[]", "data.teaching=false", "mining.overlap=1.0", "mining.size=4", "mining.ratio=10"]
+    more = [
+        "data.train={things: 0}",
+        "data.text=[]",
+        "data.test=[]",
+        "data.teaching=false",
+        "data.practice=false",
+        "mining.overlap=1.0",
+        "mining.size=4",
+        "mining.ratio=10",
+    ]
     return recipes.load(
         "nano-cpu", [f"data.root={tmp_path}/data", *out, *more, f"cot.out={tmp_path}/c.jsonl", "cot.rows=0", "cot.quoted_rows=5", "cot.dev_rows=0"]
     )
