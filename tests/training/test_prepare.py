@@ -73,8 +73,9 @@ def test_a_teacher_that_also_counts_words(recipe, monkeypatch):
     monkeypatch.delenv("DEAR_DATA", raising=False)
     mine_file(recipe)
     groups = list(read_groups(recipe.mining.out))
-    name, teacher = _teacher(replace(recipe, teacher=replace(recipe.teacher, bm25=0.5)), Path(recipe.mining.out))
+    name, teacher = _teacher(replace(recipe, teacher=replace(recipe.teacher, bm25=0.5, grades=0.0)), Path(recipe.mining.out))
     assert name == "minilm + 0.5 bm25"
+    assert _teacher(replace(recipe, teacher=replace(recipe.teacher, grades=2.0)), Path(recipe.mining.out))[0] == "minilm, 2 x grade"
     plain, both = minilm(groups), teacher(groups)
     words = [[2 * (b - a) for a, b in zip(*pair, strict=True)] for pair in zip(plain, both, strict=True)]
     assert all(weight >= -1e-6 for group in words for weight in group)
