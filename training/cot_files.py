@@ -16,6 +16,7 @@ from training.cot_augment import Mix, augment, teaching_queries
 from training.cot_check import Report, check_rows, held_out
 from training.cot_quoted import quoted, read_hints
 from training.groups import read_groups
+from training.judged import SOURCE, reasons
 from training.recipes import Recipe
 
 logger = logging.getLogger(__name__)
@@ -27,6 +28,8 @@ def make(recipe: Recipe) -> tuple[int, int]:
     written = teaching_queries(corpus, settings.split)
     if recipe.data.practice:
         written += teaching_queries(practice.load(), settings.split, "practice")
+    if recipe.data.judged:
+        written += reasons.queries(recipe.data.folder, settings.split)
     rows = list(augment(written, settings.rows, settings.format, mix(recipe)))
     rows += islice(_quoted(recipe), settings.quoted_rows)
     if Path(settings.generated).is_file():
@@ -74,6 +77,6 @@ def _quoted(recipe: Recipe) -> Iterator[Row]:
         return
     if not Path(settings.groups).is_file():
         raise BadInput(f"cot.groups {settings.groups!r} does not exist: make it with `python -m training teacher`, or set cot.quoted_rows=0")
-    groups = [g for g in read_groups(settings.groups) if g.source != "teaching"]
+    groups = [g for g in read_groups(settings.groups) if g.source not in ("teaching", "practice") and not g.source.startswith(SOURCE)]  # theirs are written
     random.Random(settings.seed).shuffle(groups)
     yield from drop_leaks(recipe, quoted(groups, read_hints(recipe.data.folder), settings.format, mix(recipe)))

@@ -14,7 +14,7 @@ from corpora.formats import MAX_ARTICLE_CHARS
 from corpora.registry import corpus_from_passages
 from dear.errors import BadInput
 from dear.types import Passage
-from training import mining, practice
+from training import judged, mining, practice
 from training.excerpts import excerpt_groups
 from training.groups import Candidate, Group, read_groups, write_groups
 from training.recipes import Recipe
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-TEACHING, PRACTICE = "teaching", "practice"  # groups whose passages are all judged, by their source
+TEACHING, PRACTICE = "teaching", "practice"  # groups whose passages are all graded by their writer, by their source
 
 Progress = Callable[[str], None]
 
@@ -53,7 +53,7 @@ def mine_file(recipe: Recipe, progress: Progress = logger.info) -> int:
             groups.append(islice(mining.fitted(mining.read_tevatron(path), settings), recipe.data.train[name] or None))
     groups += _judged_in_full(recipe)
     if not groups:
-        raise BadInput("data.train is empty and data.teaching and data.practice are false: name at least one set")
+        raise BadInput("data.train is empty and data.teaching, data.practice and data.judged are false: name at least one set")
     found = _counted(groups, progress)
     if recipe.pointwise.train == recipe.mining.out:  # no teacher, which would choose the negatives to keep
         found = mining.fitted(found, replace(settings, pool=recipe.mining.size))
@@ -62,7 +62,7 @@ def mine_file(recipe: Recipe, progress: Progress = logger.info) -> int:
 
 def teach_file(recipe: Recipe, progress: Progress = logger.info) -> mining.FilterReport:
     """Write `teacher.out`: the groups of `mining.out` with teacher scores, false negatives dropped; return what was dropped."""
-    from training.teacher import score_file
+    from training.teacher import score_file, with_given
 
     source, out = Path(recipe.mining.out), Path(recipe.teacher.out)
     if not source.is_file():
@@ -70,7 +70,7 @@ def teach_file(recipe: Recipe, progress: Progress = logger.info) -> mining.Filte
     scored = out.with_name("scored-" + out.name)
     total = sum(1 for _ in read_groups(source))
     name, teacher = _teacher(recipe, source)
-    for done in score_file(source, scored, teacher, name=name):
+    for done in score_file(source, scored, with_given(teacher), name=name):
         progress(f"teacher {name}: {done:,} of {total:,} groups")
     settings = recipe.mining
     kept, report = mining.drop_false_negatives(
@@ -102,7 +102,7 @@ def _excerpted(groups: list[Group], recipe: Recipe, teacher: Teacher) -> Iterato
     A grade does not notice that the answer was cut away, so where it is the teacher, groups stay whole.
     """
     settings = recipe.mining
-    whole = {TEACHING, PRACTICE} if recipe.teacher.grades else frozenset()
+    whole = {g.source for g in groups if g.source.startswith(judged.SOURCE)} | ({TEACHING, PRACTICE} if recipe.teacher.grades else set())
     return excerpt_groups(groups, teacher, share=settings.excerpts, words=settings.excerpt_words, seed=settings.seed, whole=whole)
 
 
@@ -127,7 +127,15 @@ def _groups_of(corpus: teaching.Teaching, split: str, source: str) -> Iterator[G
 
 def _judged_in_full(recipe: Recipe) -> list[Iterator[Group]]:
     groups = [teaching_groups("train")] if recipe.data.teaching else []
-    return groups + ([practice_groups("train")] if recipe.data.practice else [])
+    groups += [practice_groups("train")] if recipe.data.practice else []
+    if recipe.data.judged:
+        groups.append(judged.groups(recipe.data.folder, "train", scale=_best(recipe)))
+    return groups
+
+
+def _best(recipe: Recipe) -> float:
+    """What the teacher gives the best grade; graded lists need it where the recipe's `teacher.grades` is 0, too."""
+    return (recipe.teacher.grades or 3.0) * max(judged.LABELS.values())
 
 
 def _judged(recipe: Recipe) -> frozenset[tuple[str, str]]:

@@ -53,6 +53,7 @@ class Data:
     test: tuple[str, ...] = ()  # looked at by the leakage check only
     teaching: bool = True  # the bundled corpus' train split too
     practice: bool = False  # the practice topics' train split too (training/practice)
+    judged: bool = False  # the graded lists too (training/judged)
 
     @property
     def folder(self) -> Path:

@@ -29,7 +29,8 @@ from training.saving import write_json
 logger = logging.getLogger(__name__)
 
 PACKAGES = ("torch", "transformers", "peft", "accelerate", "safetensors", "tokenizers", "bitsandbytes", "deepspeed", "numpy", "dear-rerank")
-OURS = {"teaching": "CC BY 4.0", "practice": "CC BY 4.0"}  # see corpora/teaching/DATA_CARD.md, training/practice/DATA_CARD.md
+JUDGED = "queries and grades CC BY 4.0, passages as their sets"
+OURS = {"teaching": "CC BY 4.0", "practice": "CC BY 4.0", "judged": JUDGED, "written": JUDGED}  # see their DATA_CARD.md
 CURVES, PICTURE, DEAR, SCORES = "losses.csv", "losses.png", "dear.json", "scores.json"
 History = Sequence[Mapping[str, Any]]
 
