@@ -2,8 +2,8 @@
 
 The instruction side is `dear.prompts.listwise`, so that training reads what inference writes; `messages` turns a row back into
 that conversation. The ranking goes by grade, then by coverage (more requirements met), then in the order the evidence was
-written. Passages of grade 0: the near miss first, then the rest in input order, since at inference the input order is
-stage 1's ranking and the reasoning says nothing against it.
+written. Passages of grade 0 stay in input order, the near miss too: at inference that order is stage 1's ranking, and what was
+not cited may help after all, so that a passage the reasoning speaks against must not be moved up before it.
 """
 
 from __future__ import annotations
@@ -57,11 +57,11 @@ def render(
 
 
 def ranking(ids: Sequence[str], grades: Mapping[str, int], written: Written) -> list[str]:
-    """Passage ids best first: grade, coverage, stated order; then the near miss, then input order.
+    """Passage ids best first: grade, coverage, stated order; then the input order.
 
     >>> w = Written("q", ("a",), (Support("x", (1,), "q", "w"),), "z", "no")
     >>> ranking(["y", "z", "x"], {"x": 3}, w)
-    ['x', 'z', 'y']
+    ['x', 'y', 'z']
     """
     meets = {s.passage: len(set(s.meets)) for s in written.evidence}
     stated = {s.passage: i for i, s in enumerate(written.evidence)}
@@ -69,7 +69,7 @@ def ranking(ids: Sequence[str], grades: Mapping[str, int], written: Written) -> 
     def key(item: tuple[int, str]) -> tuple[Any, ...]:
         at, id = item
         last = len(stated)
-        return (-grades.get(id, 0), -meets.get(id, 0), stated.get(id, last), id != written.near_miss, at)
+        return (-grades.get(id, 0), -meets.get(id, 0), stated.get(id, last), at)
 
     return [id for _, id in sorted(enumerate(ids), key=key)]
 

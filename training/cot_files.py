@@ -31,6 +31,7 @@ def make(recipe: Recipe) -> tuple[int, int]:
     if recipe.data.judged:
         written += reasons.queries(recipe.data.folder, settings.split)
     rows = list(augment(written, settings.rows, settings.format, mix(recipe)))
+    rows = list(drop_leaks(recipe, rows)) if recipe.data.judged else rows  # the sets' passages may share a run of words with a test's
     rows += islice(_quoted(recipe), settings.quoted_rows)
     if Path(settings.generated).is_file():
         rows += drop_leaks(recipe, read_rows(settings.generated))

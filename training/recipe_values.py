@@ -66,6 +66,8 @@ def _value(kind: Any, value: Any, path: str) -> Any:
 
 
 def _scalar(kind: type, value: Any, path: str) -> Any:
+    if kind is str and value is None:  # `listwise.dev=` on the command line, an empty value in a file
+        return ""
     if kind is float and isinstance(value, str):  # YAML 1.1 reads 1e-4 as text
         with contextlib.suppress(ValueError):
             value = float(value)

@@ -57,9 +57,9 @@ def test_any_subset_in_any_order_gives_a_sound_row(family, ids, k):
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_rest_is_near_miss_first_then_input_order(family):
+def test_rest_stays_in_input_order_the_near_miss_too(family):
     row = render("q", [P[i] for i in "fecd"], GRADES, W, family)
-    assert parse(row.output, 4).permutation == (3, 4, 1, 2)
+    assert parse(row.output, 4).permutation == (3, 1, 2, 4)
     assert parse(row.output, 4).near_misses == ((4, "Near and not it."),)
 
 
@@ -77,7 +77,7 @@ def test_compact_format_letter_for_letter():
         '[2] meets 1, 2: "these very words, ‘so to" - Covers both.',
         '[4] meets 1: "the a evidence is in" - It says ‘a’ - and (2) says more.',
         "Not [3]: Near and not it.",
-        "Ranking: [2] > [4] > [3] > [1]",
+        "Ranking: [2] > [4] > [1] > [3]",
     ]
 
 
