@@ -78,6 +78,7 @@ def _quoted(recipe: Recipe) -> Iterator[Row]:
         return
     if not Path(settings.groups).is_file():
         raise BadInput(f"cot.groups {settings.groups!r} does not exist: make it with `python -m training teacher`, or set cot.quoted_rows=0")
-    groups = [g for g in read_groups(settings.groups) if g.source not in ("teaching", "practice") and not g.source.startswith(SOURCE)]  # theirs are written
+    written = ("teaching", "practice", SOURCE)  # they have reasons of their own
+    groups = [g for g in read_groups(settings.groups) if g.source.partition("/")[0] not in written]
     random.Random(settings.seed).shuffle(groups)
     yield from drop_leaks(recipe, quoted(groups, read_hints(recipe.data.folder), settings.format, mix(recipe)))

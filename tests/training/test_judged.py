@@ -53,7 +53,8 @@ def test_groups_hold_what_the_grader_saw(shared):
         assert [c.id for c in group.passages] == list(degrees)
         assert [c.teacher for c in group.passages] == pytest.approx([1.8 * degree for degree in degrees.values()])
         assert [c.label for c in group.passages] == [judged.LABELS[degree] for degree in degrees.values()]
-        assert group.query and all(c.text for c in group.passages)
+        assert group.query
+        assert all(c.text for c in group.passages)
 
 
 def test_reasons_agree_with_degrees_and_nothing_of_a_test_set_is_in_them(shared):

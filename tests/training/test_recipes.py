@@ -66,7 +66,8 @@ def test_a_bad_override_is_named(override, message):
 
 def test_overrides_are_typed():
     recipe = recipes.load(
-        "nano-cpu", ["pointwise.learning_rate=1e-3", "pointwise.layers=null", "listwise.lora_targets=[q_proj]", "data.train={squad: 5}", "listwise.dev="]
+        "nano-cpu",
+        ["pointwise.learning_rate=1e-3", "pointwise.layers=null", "listwise.lora_targets=[q_proj]", "data.train={squad: 5}", "listwise.dev="],
     )
     assert recipe.listwise.dev == ""
     assert recipe.pointwise.learning_rate == 1e-3

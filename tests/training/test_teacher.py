@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from dear.errors import BadInput
@@ -86,4 +88,14 @@ def test_grades_are_the_teacher_where_all_is_judged():
     model = Counting()
     scores = teacher.with_grades(model, 2.5, {"teaching"})(some)
     assert scores == [[6.0] * 3, [0.0, 7.5, 2.5], [6.0] * 3]
+    assert model.asked == 2
+
+
+def test_scores_that_a_group_brought_are_kept():
+    """A group with a score for every passage is not asked of the model; one that lacks some is, whole."""
+    some = groups(3)
+    some[1] = Group("j", "why", "judged/things", tuple(Candidate(f"j{i}", "", "a text", 0, score) for i, score in enumerate((0.0, 9.0, 1.8))))
+    some[2] = replace(some[2], passages=(replace(some[2].passages[0], teacher=4.0), *some[2].passages[1:]))
+    model = Counting()
+    assert teacher.with_given(model)(some) == [[6.0] * 3, [0.0, 9.0, 1.8], [6.0] * 3]
     assert model.asked == 2

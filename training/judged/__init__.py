@@ -61,9 +61,7 @@ def groups(data: Path, split: str, *, scale: float) -> Iterator[Group]:
             raise BadInput(f"data.judged: {missing[0]!r} is not in {data}: set data.root=FOLDER (or DEAR_DATA) to the data that was graded")
         found = [(passages[id], degree) for id, degree in each.degrees.items()]
         texts = [excerpt("" if each.query else query, p.text, WORDS) for p, _ in found]
-        candidates = (
-            Candidate(p.id, p.title, text, LABELS[degree], scale * degree / BEST) for (p, degree), text in zip(found, texts, strict=True)
-        )
+        candidates = (Candidate(p.id, p.title, text, LABELS[degree], scale * degree / BEST) for (p, degree), text in zip(found, texts, strict=True))
         yield Group(f"{SOURCE}/{each.query_id}", query, f"{SOURCE}/{_set(each.query_id)}", tuple(candidates))
 
 

@@ -1,4 +1,7 @@
-"""Reasons for judged lists, as what rows of stage 2 are drawn from. A quote is kept as its place in the passage, so the sets' words stay in the sets."""
+"""Reasons for judged lists, from which rows of stage 2 are drawn.
+
+A quote is kept as its place in the passage, so the sets' words stay in the sets.
+"""
 
 from __future__ import annotations
 
