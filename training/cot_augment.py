@@ -14,7 +14,7 @@ from training.cot import Row, render
 
 logger = logging.getLogger(__name__)
 
-BEST = 2.6  # a passage that helps then comes first in five rows of six, as after the embedded stage 1
+BEST = 2.6  # against six passages that do not help, such a one then comes first in 87 rows of 100
 FAR = 1.0  # as much lower stands a passage from another topic
 TRIES = 200  # draws in a row that bring nothing new before the well is called dry
 

@@ -27,6 +27,8 @@ logger = logging.getLogger(__name__)
 
 TEACHING, PRACTICE = "teaching", "practice"  # groups whose passages are all graded by their writer, by their source
 
+GRADE = 3.0  # of the teacher's score, where a recipe says nothing
+
 Progress = Callable[[str], None]
 
 
@@ -51,7 +53,9 @@ def mine_file(recipe: Recipe, progress: Progress = logger.info) -> int:
     for name, path in places.items():
         if path.is_file():
             groups.append(islice(mining.fitted(mining.read_tevatron(path), settings), recipe.data.train[name] or None))
-    groups += _judged_in_full(recipe)
+    groups += _graded_by_their_writer(recipe)
+    if recipe.data.judged:
+        groups.append(judged.groups(recipe.data.folder, "train", scale=_best(recipe)))
     if not groups:
         raise BadInput("data.train is empty and data.teaching, data.practice and data.judged are false: name at least one set")
     found = _counted(groups, progress)
@@ -125,22 +129,20 @@ def _groups_of(corpus: teaching.Teaching, split: str, source: str) -> Iterator[G
             yield Group(f"{source}/{query.id}", query.text, source, found)
 
 
-def _judged_in_full(recipe: Recipe) -> list[Iterator[Group]]:
+def _graded_by_their_writer(recipe: Recipe) -> list[Iterator[Group]]:
     groups = [teaching_groups("train")] if recipe.data.teaching else []
-    groups += [practice_groups("train")] if recipe.data.practice else []
-    if recipe.data.judged:
-        groups.append(judged.groups(recipe.data.folder, "train", scale=_best(recipe)))
-    return groups
+    return groups + ([practice_groups("train")] if recipe.data.practice else [])
 
 
 def _best(recipe: Recipe) -> float:
-    """What the teacher gives the best grade; graded lists need it where the recipe's `teacher.grades` is 0, too."""
-    return (recipe.teacher.grades or 3.0) * max(judged.LABELS.values())
+    """What the teacher gives the best grade; judged lists need it where the recipe's `teacher.grades` is 0, too."""
+    return (recipe.teacher.grades or GRADE) * max(judged.LABELS.values())
 
 
 def _judged(recipe: Recipe) -> frozenset[tuple[str, str]]:
     """Pairs somebody labelled 0: they stay whatever the teacher says."""
-    pairs = {(g.query_id, c.id) for some in _judged_in_full(recipe) for g in some for c in g.passages if c.label <= 0}
+    pairs = {(g.query_id, c.id) for some in _graded_by_their_writer(recipe) for g in some for c in g.passages if c.label <= 0}
+    pairs |= judged.useless("train") if recipe.data.judged else set()
     for name in recipe.data.train:
         place = _place(recipe, name)
         if place.is_dir():

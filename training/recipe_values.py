@@ -66,15 +66,14 @@ def _value(kind: Any, value: Any, path: str) -> Any:
 
 
 def _scalar(kind: type, value: Any, path: str) -> Any:
-    if kind is str and value is None:  # `listwise.dev=` on the command line, an empty value in a file
-        return ""
     if kind is float and isinstance(value, str):  # YAML 1.1 reads 1e-4 as text
         with contextlib.suppress(ValueError):
             value = float(value)
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
     if not isinstance(value, kind) or isinstance(value, bool) is not (kind is bool):
-        raise BadInput(f"{path} is {value!r} ({type(value).__name__}), expected {kind.__name__}")
+        remedy = ", for none write ''" if kind is str and value is None else ""
+        raise BadInput(f"{path} is {value!r} ({type(value).__name__}), expected {kind.__name__}{remedy}")
     if kind is float and not abs(value) < float("inf"):
         raise BadInput(f"{path} is {value!r}: give a finite number")
     return value

@@ -8,10 +8,12 @@ import pytest
 
 from corpora import teaching
 from dear.errors import BadInput
-from training import judged
+from training import judged, recipes
 from training.cot_augment import Mix, augment
 from training.cot_check import check_rows, held_out
+from training.groups import read_groups
 from training.judged import reasons
+from training.prepare import mine_file, teach_file
 
 lists = judged.load()
 
@@ -55,6 +57,21 @@ def test_groups_hold_what_the_grader_saw(shared):
         assert [c.label for c in group.passages] == [judged.LABELS[degree] for degree in degrees.values()]
         assert group.query
         assert all(c.text for c in group.passages)
+
+
+def test_degrees_are_the_teacher_of_stage_1(shared, tmp_path, monkeypatch):
+    """From `mine` and `teach` every list comes out whole, its scores those of the grader, unless nothing in it helps or all does."""
+    monkeypatch.delenv("DEAR_DATA", raising=False)
+    off = [f"data.{key}" for key in ("train={}", "text=[]", "teaching=false", "practice=false", "judged=true")]
+    out = [f"mining.out={tmp_path}/g.jsonl.gz", f"teacher.out={tmp_path}/t.jsonl.gz", "mining.size=10", "teacher.grades=0"]
+    recipe = recipes.load("nano-cpu", [f"data.root={shared}", *off, *out])
+    train = {f"judged/{each.query_id}": each for each in lists if each.split == "train"}
+    assert mine_file(recipe) == len(train)
+    assert teach_file(recipe).dropped == 0
+    taught = list(read_groups(recipe.teacher.out))
+    assert len(taught) > 0.95 * len(train)
+    for group in taught:
+        assert {c.id: c.teacher for c in group.passages} == pytest.approx({id: 1.8 * degree for id, degree in train[group.query_id].degrees.items()})
 
 
 def test_reasons_agree_with_degrees_and_nothing_of_a_test_set_is_in_them(shared):

@@ -49,6 +49,7 @@ def test_the_papers_settings():
         ("pointwise.kl=-1", "pointwise.kl is -1.0, the least is 0"),
         ("pointwise.kl=.inf", "finite"),
         ("pointwise=3", "pointwise is 3, expected a section"),
+        ("listwise.dev=", "listwise.dev is None .*expected str, for none write ''"),
         ("listwise.prompt=latin", "listwise.prompt is 'latin': use one of nano, dear"),
         ("listwise.lora_targets=q_proj", "expected a list"),
         ("data.train=squad", "expected a mapping"),
@@ -66,10 +67,8 @@ def test_a_bad_override_is_named(override, message):
 
 def test_overrides_are_typed():
     recipe = recipes.load(
-        "nano-cpu",
-        ["pointwise.learning_rate=1e-3", "pointwise.layers=null", "listwise.lora_targets=[q_proj]", "data.train={squad: 5}", "listwise.dev="],
+        "nano-cpu", ["pointwise.learning_rate=1e-3", "pointwise.layers=null", "listwise.lora_targets=[q_proj]", "data.train={squad: 5}"]
     )
-    assert recipe.listwise.dev == ""
     assert recipe.pointwise.learning_rate == 1e-3
     assert recipe.pointwise.layers is None
     assert recipe.listwise.lora_targets == ("q_proj",)

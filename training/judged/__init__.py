@@ -52,9 +52,10 @@ def groups(data: Path, split: str, *, scale: float) -> Iterator[Group]:
 
     Raises `BadInput` on an id that `data` does not have.
     """
-    lists = [each for each in load() if each.split == split]
-    passages, queries = _read(data, {_set(id) for each in lists for id in (each.query_id, *each.degrees) if not (id == each.query_id and each.query)})
-    for each in lists:
+    passages, queries = _read(data)
+    for each in load():
+        if each.split != split:
+            continue
         query = each.query or queries.get(each.query_id)
         missing = [id for id in each.degrees if id not in passages] if query else [each.query_id]
         if missing:
@@ -65,17 +66,25 @@ def groups(data: Path, split: str, *, scale: float) -> Iterator[Group]:
         yield Group(f"{SOURCE}/{each.query_id}", query, f"{SOURCE}/{_set(each.query_id)}", tuple(candidates))
 
 
-def _read(data: Path, sets: set[str]) -> tuple[dict[str, Passage], dict[str, str]]:
-    """Passages and queries by id of the named sets: folders of labelled questions, and of plain text."""
+def useless(split: str) -> set[tuple[str, str]]:
+    """The pairs of a group's query id and a passage id that were judged of no use."""
+    return {(f"{SOURCE}/{each.query_id}", id) for each in load() if each.split == split for id, degree in each.degrees.items() if not LABELS[degree]}
+
+
+@functools.lru_cache(maxsize=1)
+def _read(data: Path) -> tuple[dict[str, Passage], dict[str, str]]:
+    """Passages and queries of all lists by id, from folders of labelled questions and of plain text; read once, since these are large."""
+    wanted = {id for each in load() for id in ((*each.degrees,) if each.query else (each.query_id, *each.degrees))}
     passages: dict[str, Passage] = {}
     queries: dict[str, str] = {}
-    for name in sorted(sets):
+    for name in sorted({_set(id) for id in wanted}):
         if (data / "text" / name).is_dir():
-            passages |= {p.id: p for p in read_texts(data / "text" / name)}
+            found = read_texts(data / "text" / name)
         else:
-            found = read_beir(data / "train" / name)
-            passages |= found.passages
-            queries |= {f"{name}/{query.id}": query.text for query in found.queries}
+            labelled = read_beir(data / "train" / name)
+            found = labelled.passages.values()
+            queries |= {id: query.text for query in labelled.queries if (id := f"{name}/{query.id}") in wanted}
+        passages |= {p.id: p for p in found if p.id in wanted}
     return passages, queries
 
 
