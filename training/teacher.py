@@ -70,22 +70,26 @@ def with_bm25(teacher: Teacher, index: LuceneRetriever, weight: float) -> Teache
 def with_given(teacher: Teacher) -> Teacher:
     """The scores a group has already, where its file brought some for every passage; the teacher's for all others."""
 
-    def score(groups: Sequence[Group]) -> list[list[float]]:
-        given = [[c.teacher for c in g.passages] for g in groups]
-        asked = [g for g, some in zip(groups, given, strict=True) if None in some]
-        found = iter(teacher(asked) if asked else ())
-        return [next(found) if None in some else some for some in given]
+    def known(group: Group) -> list[float] | None:
+        scores = [c.teacher for c in group.passages]
+        return None if None in scores else scores
 
-    return score
+    return _unless(known, teacher)
 
 
 def with_grades(teacher: Teacher, weight: float, sources: Collection[str]) -> Teacher:
     """`weight` times the grade for groups of the `sources`, which are judged in full; the teacher's score for all others."""
+    return _unless(lambda group: [weight * c.label for c in group.passages] if group.source in sources else None, teacher)
+
+
+def _unless(known: Callable[[Group], list[float] | None], teacher: Teacher) -> Teacher:
+    """What is known of a group's scores; the teacher is asked for the groups of which nothing is, all at once."""
 
     def score(groups: Sequence[Group]) -> list[list[float]]:
-        asked = [g for g in groups if g.source not in sources]
+        given = [known(g) for g in groups]
+        asked = [g for g, scores in zip(groups, given, strict=True) if scores is None]
         found = iter(teacher(asked) if asked else ())
-        return [[weight * c.label for c in g.passages] if g.source in sources else next(found) for g in groups]
+        return [next(found) if scores is None else scores for scores in given]
 
     return score
 
