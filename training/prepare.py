@@ -13,6 +13,7 @@ from corpora import teaching
 from corpora.formats import MAX_ARTICLE_CHARS
 from corpora.registry import corpus_from_passages
 from dear.errors import BadInput
+from dear.excerpts import excerpt
 from dear.types import Passage
 from training import judged, mining, practice
 from training.excerpts import excerpt_groups
@@ -116,8 +117,9 @@ def teaching_groups(split: str) -> Iterator[Group]:
 
 
 def practice_groups(split: str) -> Iterator[Group]:
-    """The practice topics' queries of a split ("train" or "dev") with all passages of their topic."""
-    return _groups_of(practice.load(), split, PRACTICE)
+    """The practice topics' queries of a split ("train" or "dev") with all passages of their topic, of long ones what stage 1 reads of them."""
+    for group in _groups_of(practice.load(), split, PRACTICE):
+        yield replace(group, passages=tuple(replace(c, text=excerpt(group.query, c.text, judged.WORDS)) for c in group.passages))
 
 
 def _groups_of(corpus: teaching.Teaching, split: str, source: str) -> Iterator[Group]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from training.groups import Candidate, Group, collate
-from training.pointwise import TOGETHER, logits
+from training.pointwise import TOGETHER, Groups, logits
 
 
 def test_pairs_read_by_length_score_as_pairs_read_at_once(base):
@@ -23,3 +25,18 @@ def test_pairs_read_by_length_score_as_pairs_read_at_once(base):
     real = len(lengths)
     assert whole[:real].std() > 1e-3
     torch.testing.assert_close(found[:real], whole[:real], atol=1e-5, rtol=1e-5)
+
+
+def test_a_share_of_the_groups_is_read_without_titles():
+    groups = [Group(f"q{i}", "why", "set", (Candidate("d", "Title", "text", 1), Candidate("e", "Title", "text", 0))) for i in range(400)]
+
+    def titles(share: float, seed: int = 0) -> list[set[str]]:
+        return [{c.title for c in g.passages} for g in Groups(groups, share, seed).groups]
+
+    assert titles(0.0) == [{"Title"}] * 400
+    assert titles(1.0) == [{""}] * 400
+    half = titles(0.5)
+    assert all(len(found) == 1 for found in half), "a list is read with titles or without, never mixed"
+    assert 150 < half.count({""}) < 250
+    assert half == titles(0.5) != titles(0.5, seed=1)
+    assert [replace(c, title="") for c in groups[0].passages] == list(Groups(groups[:1], 1.0).groups[0].passages)

@@ -20,7 +20,7 @@ def test_every_query_has_its_topic_judged_whole():
         assert len(grades) == of_topic[query.topic], query.id
         assert {topics.topics[id] for id in grades} == {query.topic}
         assert max(grades.values()) == 3, query.id
-        assert sum(grade > 0 for grade in grades.values()) <= 5, query.id
+        assert sum(grade > 0 for grade in grades.values()) <= (8 if query.topic.startswith("news-") else 5), query.id
         assert not [id for id, grade in grades.items() if grade and {"stuffed", "injection"} & set(topics.tags[id])], query.id
 
 
@@ -41,9 +41,12 @@ def test_passages_and_queries_are_not_repeated():
 
 
 def test_an_order_says_nothing_about_a_grade():
-    places = Counter(list(topics.qrels[q.id]).index(id) for q in topics.queries for id, grade in topics.qrels[q.id].items() if grade == 3)
-    mean = sum(places.values()) / 10
-    assert all(abs(places[place] - mean) < 0.35 * mean for place in range(10)), places
+    for size in (10, 12):
+        graded = [list(topics.qrels[q.id].values()) for q in topics.queries if len(topics.qrels[q.id]) == size]
+        places = Counter(place for grades in graded for place, grade in enumerate(grades) if grade == 3)
+        mean = sum(places.values()) / size
+        assert mean > 20
+        assert all(abs(places[place] - mean) < 0.35 * mean for place in range(size)), places
 
 
 def test_reasons_agree_with_grades_and_passages():

@@ -99,7 +99,7 @@ def test_whole_articles_are_read(recipe):
 
 
 def test_practice_topics_are_taught_by_their_grades_and_stay_whole(recipe, monkeypatch):
-    """With `teacher.grades` no model scores a group that is judged in full, no passage of it is dropped, and none is cut to an excerpt."""
+    """With `teacher.grades` no model scores a group that is judged in full, no passage of it is dropped, and none is cut any further."""
     monkeypatch.delenv("DEAR_DATA", raising=False)
     settings = {"data": replace(recipe.data, train={}, practice=True), "teacher": replace(recipe.teacher, grades=3.0)}
     settings["mining"] = replace(recipe.mining, ratio=0.95, size=16, excerpts=1.0, excerpt_words=10)

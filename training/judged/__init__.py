@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from corpora.formats import read_queries
 from corpora.trec import read_qrels
 from dear.errors import BadInput
 from dear.excerpts import excerpt
@@ -22,6 +23,7 @@ from training.mining import read_beir, read_texts
 SOURCE = "judged"
 BEST = 5  # the highest degree
 LABELS = {5: 3, 4: 3, 3: 2, 2: 1, 1: 0, 0: 0}  # of six degrees, the four of the other graded sets
+QUESTIONS = "questions"  # what stands before the id of a question that no set has labelled passages for
 WORDS = 80  # of a passage that its grader saw
 
 _HERE = Path(__file__).parent
@@ -78,6 +80,9 @@ def _read(data: Path) -> tuple[dict[str, Passage], dict[str, str]]:
     passages: dict[str, Passage] = {}
     queries: dict[str, str] = {}
     for name in sorted({_set(id) for id in wanted}):
+        if name == QUESTIONS:
+            queries |= {id: row.text for row in read_queries(data / "train" / f"{name}.jsonl.gz") if (id := f"{name}/{row.id}") in wanted}
+            continue
         if (data / "text" / name).is_dir():
             found = read_texts(data / "text" / name)
         else:
