@@ -10,5 +10,5 @@ from corpora.teaching import Teaching
 
 @functools.cache
 def load() -> Teaching:
-    """The practice topics. They have no written rationales; splits are "train" and "dev"."""
+    """The practice topics; splits are "train" and "dev". Reasons are written for one or two queries of the topics that are not news."""
     return Teaching(Path(__file__).resolve().parent)
