@@ -23,7 +23,7 @@ from dear.errors import BadInput
 from dear.loading import load_tokenizer
 from dear.metrics import evaluate
 from dear.pairs import encode_pair
-from training import recipes, report, saving
+from training import practice, recipes, report, saving
 from training.groups import Group, collate, padded, read_groups, scatter
 from training.losses import Weights, hybrid
 from training.running import Buckets, EpochOf, StepsOf, arguments, claim, identity, resumable, start_from, uses_bf16
@@ -38,11 +38,16 @@ class Groups(Dataset):
     """Groups in memory, with their length in pairs x characters for bucketing.
 
     A share of them, `untitled`, drawn by query id and seed, is read without titles: a student that always had one leans on it, and
-    passages of the web, as in MS MARCO, have none.
+    passages of the web, as in MS MARCO, have none. In another share, `planted`, a passage of no use has an order to rank it first before its
+    text, from the practice topics, and keeps its label and score.
     """
 
-    def __init__(self, groups: Sequence[Group], untitled: float = 0.0, seed: int = 0) -> None:
+    def __init__(self, groups: Sequence[Group], untitled: float = 0.0, seed: int = 0, planted: float = 0.0) -> None:
         self.groups = [_untitled(g) if random.Random(f"{seed}/{g.query_id}").random() < untitled else g for g in groups]
+        if planted:
+            orders = practice.orders("train")
+            draws = [random.Random(f"{seed}/planted/{g.query_id}") for g in groups]
+            self.groups = [_planted(g, draw, orders) if draw.random() < planted else g for g, draw in zip(self.groups, draws, strict=True)]
         self.lengths = [max(min(len(c.title) + len(c.text), 1200) for c in g.passages) for g in self.groups]
 
     def __len__(self) -> int:
@@ -54,6 +59,14 @@ class Groups(Dataset):
 
 def _untitled(group: Group) -> Group:
     return replace(group, passages=tuple(replace(c, title="") for c in group.passages))
+
+
+def _planted(group: Group, draw: random.Random, orders: Sequence[str]) -> Group:
+    useless = [c for c in group.passages if not c.label]
+    if not useless:
+        return group
+    target, order = draw.choice(useless), draw.choice(orders)
+    return replace(group, passages=tuple(replace(c, text=f"{order} {c.text}") if c is target else c for c in group.passages))
 
 
 class PointwiseTrainer(Trainer):
@@ -183,7 +196,7 @@ def train(recipe: recipes.Recipe, *, resume: bool = True) -> Path:
         return encode_pair(tokenizer, query, title, text, settings.q_len, settings.p_len)
 
     weights = Weights(settings.cross_entropy, settings.ranknet, settings.kl, settings.temperature)
-    groups = Groups(list(read_groups(settings.train)), settings.untitled, settings.seed)
+    groups = Groups(list(read_groups(settings.train)), settings.untitled, settings.seed, settings.planted)
     trainer = PointwiseTrainer(
         model=model,
         args=arguments(recipe, settings, folder, settings.groups_per_step),

@@ -118,6 +118,7 @@ class Pointwise:
     p_len: int = number(196, 8)
     excerpt: int = number(0, 0)  # words of what is read of a long passage afterwards (0: its head); training reads what the teacher scored
     untitled: float = number(0.0, 0, 1)  # share of groups that training reads without their passages' titles
+    planted: float = number(0.0, 0, 1)  # share of groups in which a passage of no use begins with an order to rank it first
     cross_entropy: float = number(0.1, 0)
     ranknet: float = number(0.1, 0)
     kl: float = number(0.9, 0)

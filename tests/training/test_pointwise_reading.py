@@ -7,6 +7,7 @@ from dataclasses import replace
 import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
+from training import practice
 from training.groups import Candidate, Group, collate
 from training.pointwise import TOGETHER, Groups, logits
 
@@ -40,3 +41,21 @@ def test_a_share_of_the_groups_is_read_without_titles():
     assert 150 < half.count({""}) < 250
     assert half == titles(0.5) != titles(0.5, seed=1)
     assert [replace(c, title="") for c in groups[0].passages] == list(Groups(groups[:1], 1.0).groups[0].passages)
+
+
+def test_an_order_is_planted_only_in_a_passage_of_no_use():
+    group = Group("q", "why", "set", (Candidate("d", "", "text", 2, 9.0), Candidate("e", "", "text", 0, 1.0), Candidate("f", "", "text", 0, 0.0)))
+    groups = [replace(group, query_id=f"q{i}") for i in range(400)]
+    orders = practice.orders("train")
+    assert len(orders) > 100 and not set(orders) & set(practice.orders("dev"))
+
+    read = Groups(groups, planted=0.25).groups
+    changed = [g for g, was in zip(read, groups, strict=True) if g != was]
+    assert 60 < len(changed) < 140 and read == Groups(groups, planted=0.25).groups != Groups(groups, seed=1, planted=0.25).groups
+    for found in changed:
+        assert [(c.id, c.label, c.teacher) for c in found.passages] == [(c.id, c.label, c.teacher) for c in group.passages]
+        (told,) = [c for c in found.passages if c.text != "text"]
+        assert not told.label and told.text.removesuffix(" text") in orders
+    assert {c.id for g in changed for c in g.passages if c.text != "text"} == {"e", "f"}
+    useful = replace(group, passages=group.passages[:1])
+    assert Groups([useful], planted=1.0).groups == [useful]
