@@ -113,11 +113,12 @@ def passage_of(fields: dict[str, Any], text_fields: tuple[str, ...] = TEXT_FIELD
         raise ValueError("no text", f"add a field named {' or '.join(text_fields)}")
     if not isinstance(text, str):
         raise ValueError(f"the text is a JSON {type(text).__name__}", "write it as a string")
-    if not text.strip():
-        raise ValueError("the text is empty", "remove the row or fill it in")
     title = fields.get("title")
     if title is not None and not isinstance(title, str):
         raise ValueError(f"the title is a JSON {type(title).__name__}", "write it as a string")
+    text = text if text.strip() else (title or "").strip()  # collections have documents of a title alone, and judgments of them
+    if not text:
+        raise ValueError("the text is empty", "remove the row or fill it in")
     return _id(_pick(fields, ID_FIELDS)), (title or "").strip(), text
 
 

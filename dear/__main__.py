@@ -6,6 +6,7 @@ This is an edge: the one module of `dear` that may reach into `corpora`, and onl
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from importlib import import_module
@@ -93,7 +94,7 @@ def rerank(
     depth: Annotated[int, typer.Option(min=1, max=MAX_CANDIDATES, help="Passages that go to the listwise stage.")] = 10,
     window: int = 10,
     stride: int = 5,
-    max_tokens: Annotated[int, typer.Option(help="Tokens of reasoning a window.")] = 320,
+    max_tokens: Annotated[int | None, typer.Option(help="Tokens of reasoning a window; 320, for the published students 1024.")] = None,
     run: Annotated[Path | None, typer.Option(help="Bulk: a TREC run over --corpus.")] = None,
     queries: Annotated[Path | None, typer.Option(help="Bulk: queries for --run (JSONL with id and text); else the corpus' own.")] = None,
     requests: Annotated[Path | None, typer.Option(help="Bulk: JSONL lines of query and passages.")] = None,
@@ -154,6 +155,7 @@ def evaluate(
     probes: Annotated[int, typer.Option(min=0, help="Queries whose input is shuffled and planted with an instruction.")] = 10,
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first queries, for a trial.")] = None,
     precision: Annotated[str, typer.Option(help="fp32, bf16, nf4, or of the listwise stage int8, int4; auto: as the app runs.")] = "auto",
+    fresh: Annotated[bool, typer.Option("--fresh", help="Ask again, whatever was answered before: a server's model may have changed.")] = False,
     names: Annotated[bool, typer.Option("--list", help="Show the registry of benchmarks and end.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -172,7 +174,7 @@ def evaluate(
         tuple(benchmarks or ()), model, engine, parse_stages(stages), want, top, window, stride, max_tokens, peer_names, explain,
         shuffles, probes, precision,
     )  # fmt: skip
-    for text in show(plan, _room, out, as_json=as_json):
+    for text in show(plan, _room, out, as_json=as_json, fresh=fresh):
         print(text, flush=True)
 
 
@@ -241,7 +243,9 @@ def _bulk(requests: Iterator[Any], reranker: Any, out: Path, shard: Any, tag: st
         if len(failures) == MAX_FAILURES:
             raise EngineError(f"{MAX_FAILURES} queries in a row failed, the last with: {error}")
 
-    for _ in tqdm(rerank_file(requests, reranker, out, shard=shard, tag=tag.replace("/", "-"), failed=failed), unit="query", desc=f"rerank -> {out}"):
+    for _ in tqdm(
+        rerank_file(requests, reranker, out, shard=shard, tag=re.sub(r"[\s/]+", "-", tag), failed=failed), unit="query", desc=f"rerank -> {out}"
+    ):
         failures.clear()
     if count:
         print(f"{count} queries could not be ranked; the same command tries them again", file=sys.stderr)

@@ -11,13 +11,14 @@ import json
 import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from zlib import crc32
 
 from dear import events as ev
 from dear.errors import BadInput, DearError, EngineError
 from dear.evaluation.questions import asked, readable
+from dear.pipeline import NANO_TOKENS, tokens_of
 from dear.reranker import Reranker, as_passage
 from dear.runs import open_lines, read_trec, text_lines, trec_lines, write_atomic
 from dear.types import Hit, Passage
@@ -25,12 +26,13 @@ from dear.types import Hit, Passage
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One query, the passages to rank for it, and the ids of those behind them, which keep their order."""
+    """One query, the passages to rank for it, and the ids of those behind them, which keep their order; or why it cannot be ranked."""
 
     query_id: str
     query: str
     passages: tuple[Passage, ...]
     rest: tuple[str, ...] = ()
+    error: DearError | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,13 +76,19 @@ def requests_from_jsonl(path: Path | str) -> Iterator[Request]:
 def requests_from_run(run: Path | str, queries: dict[str, str], passage: Callable[[str], Passage], depth: int) -> Iterator[Request]:
     """Read a TREC run and have the first `depth` of each query ranked; `passage` looks a passage up by id.
 
-    Overlong queries and passages are cut, as for the published benchmarks. Raises `BadInput` on a query id that `queries` lacks.
+    Overlong queries and passages are cut, as for the published benchmarks. A query without text, or with a passage that the corpus lacks,
+    comes as a request that says so. Raises `BadInput` where `queries` has none of the run's, so is another set's.
     """
+    if not any(query_id in queries for query_id, _ in read_trec(run)):
+        raise BadInput(f"{run}: no query of it has a text: these are another set's queries")
     for query_id, rows in read_trec(run):
-        if query_id not in queries:
-            raise BadInput(f"{run}: query {query_id!r} has no text: add it to the queries file")
         ids = [row[1] for row in rows]
-        yield Request(query_id, asked(queries[query_id]), tuple(readable(passage(id)) for id in ids[:depth]), tuple(ids[depth:]))
+        try:
+            if query_id not in queries:
+                raise BadInput(f"{run}: query {query_id!r} has no text: add it to the queries file")
+            yield Request(query_id, asked(queries[query_id]), tuple(readable(passage(id)) for id in ids[:depth]), tuple(ids[depth:]))
+        except DearError as error:
+            yield Request(query_id, "", (), tuple(ids), error)
 
 
 Failure = Callable[[str, DearError], None]
@@ -110,6 +118,10 @@ def rerank_file(
                     file.flush()
                     _drop_query(out, request.query_id)
                 try:
+                    if request.error:
+                        raise request.error
+                    if not as_json:  # an id that such a run cannot carry is found before the model has worked for it
+                        list(trec_lines(request.query_id, [*_unranked(request), *_unread(request)], tag))
                     hits = reranker.rank(request.query, request.passages)
                     lines = _json_line(request, hits) if as_json else list(trec_lines(request.query_id, [*hits, *_unread(request)], tag))
                 except DearError as error:
@@ -136,7 +148,9 @@ def _alone(out: Path) -> Iterator[None]:
 
 def _about(reranker: Reranker) -> dict[str, str]:
     parts = {"pointwise": reranker.scorer, "listwise": reranker.generator}
-    return {name: part.info.chip() for name, part in parts.items() if part} | {"settings": json.dumps(asdict(reranker.settings))}
+    tokens = tokens_of(reranker.settings, reranker.generator) if reranker.generator else reranker.settings.max_tokens or NANO_TOKENS
+    settings = replace(reranker.settings, max_tokens=tokens)
+    return {name: part.info.chip() for name, part in parts.items() if part} | {"settings": json.dumps(asdict(settings))}
 
 
 def _claim(out: Path, about: dict[str, str]) -> None:
@@ -148,6 +162,10 @@ def _claim(out: Path, about: dict[str, str]) -> None:
             changed = ", ".join(sorted(key for key in before.keys() | about.keys() if before.get(key) != about.get(key)))
             raise BadInput(f"{out} holds the output of another job ({changed} changed): choose another --out, or delete it")
     write_atomic(note, [json.dumps(about, ensure_ascii=False)])
+
+
+def _unranked(request: Request) -> Iterator[Hit]:
+    return (Hit(passage, rank) for rank, passage in enumerate(request.passages, 1))
 
 
 def _unread(request: Request) -> Iterator[Hit]:

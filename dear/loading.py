@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import re
 import threading
 import weakref
 from collections.abc import Iterator
@@ -131,6 +132,8 @@ def _load(checkpoint: zoo.Checkpoint, precision: str, device: str, *, want: Lite
         raise BadInput(f"unknown precision {precision!r}: use one of {', '.join(PRECISIONS)}")
     folder = fetch(checkpoint.source)
     card = zoo.read_card(folder)
+    if checkpoint.hub_id and checkpoint.name not in zoo.CHECKPOINTS:  # a local folder's card was read when its name was resolved
+        checkpoint = zoo.with_card(checkpoint, card)
     is_adapter = (folder / "adapter_config.json").is_file()
     base = base_folder(checkpoint, folder) if is_adapter else folder
     head = head_of(folder)
@@ -164,18 +167,18 @@ def base_folder(checkpoint: zoo.Checkpoint, folder: Path) -> Path:
         base_id = zoo.EMBEDDED
     if not base_id:
         raise CheckpointError(f"{folder} names no base model: set base_model_name_or_path in its adapter_config.json")
-    base = fetch(base_id)
     expected = card.get("base_sha256")
+    named = str(zoo.read_json(folder / "adapter_config.json").get("base_model_name_or_path") or "")
+    if not expected and checkpoint.hub_id and named != base_id and re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", named):
+        logger.warning("%s says its base is %s, the table says %s: following the adapter", checkpoint.name, named, base_id)
+        base_id = named
+    base = fetch(base_id)
     if expected:
         found = EMBEDDED_SHA256 if base_id == zoo.EMBEDDED else base_digest(base)
         if found != expected:
             raise CheckpointError(
                 f"{folder} was trained on a base with SHA-256 {str(expected)[:12]}…, {base_id} has {found[:12]}…: use the base it was trained on"
             )
-    named = zoo.read_json(folder / "adapter_config.json").get("base_model_name_or_path")
-    if not expected and checkpoint.hub_id and named and named != base_id:
-        logger.warning("%s says its base is %s, the table says %s: following the adapter", checkpoint.name, named, base_id)
-        return fetch(named)
     return base
 
 

@@ -38,6 +38,8 @@ class Retriever(Protocol):
 class Settings:
     """How far each stage goes. `depth` passages go to the listwise stage, in windows of `window` moved by `stride`.
 
+    `max_tokens` of reasoning are written a window; None: as many as the student's prompt family needs (`tokens_of`).
+
     Raises `BadInput` on a value outside its limits.
     """
 
@@ -46,18 +48,27 @@ class Settings:
     window: int = 10
     stride: int = 5
     reasoning: bool = True
-    max_tokens: int = 320  # tokens of reasoning a window
+    max_tokens: int | None = None
     stages: tuple[Stage, ...] = STAGES
 
     def __post_init__(self) -> None:
         for name, low, high in (("candidates", 1, 1000), ("depth", 1, 1000), ("max_tokens", 16, 8192)):
             value = getattr(self, name)
-            if not low <= value <= high:
+            if value is not None and not low <= value <= high:
                 raise BadInput(f"{name} {value} is outside {low}..{high}: choose a value inside")
         schedule(2, self.window, self.stride)
         unknown = set(self.stages) - set(STAGES)
         if unknown:
             raise BadInput(f"unknown stage {sorted(unknown)[0]!r}: choose among {', '.join(STAGES)}")
+
+
+TOKENS = {"dear": 1024}  # the published student writes three steps; its run_listwise.sh has this limit
+NANO_TOKENS = 320
+
+
+def tokens_of(settings: Settings, generator: Generator) -> int:
+    """Tokens of reasoning a window, set or as the generator's prompt family needs."""
+    return settings.max_tokens or TOKENS.get(generator.info.prompt, NANO_TOKENS)
 
 
 @dataclass
@@ -164,12 +175,13 @@ class Pipeline:
     def _window(self, query: str, hits: Sequence[Hit], place: tuple[int, int, tuple[int, int]]) -> Iterator[ev.Event]:
         assert self.generator is not None
         index, of, span = place
-        tokens = self.settings.max_tokens if self.settings.reasoning else 0
+        most = tokens_of(self.settings, self.generator)
+        tokens = most if self.settings.reasoning else 0
         window = prepare(query, [hit.passage for hit in hits], self.generator, max_tokens=tokens)
         if window.trimmed:
             yield ev.Notice("listwise", f"Window {index}: {window.trimmed} of {len(hits)} passages were cut to {window.cap} tokens to fit the model.")
         yield ev.WindowStart(index, of, span, tuple(hit.id for hit in hits), window.prompt)
-        with closing(rank(window, self.generator, reasoning=self.settings.reasoning, max_tokens=self.settings.max_tokens)) as stream:
+        with closing(rank(window, self.generator, reasoning=self.settings.reasoning, max_tokens=most)) as stream:
             for piece in stream:
                 if isinstance(piece, Ranked):
                     yield ev.WindowEnd(piece.permutation, piece.status, piece.rationale, index)
@@ -201,6 +213,8 @@ class Pipeline:
                 config[f"{stage}_engine"] = part.info.engine
         if "pointwise" in config and self.scorer is not None and self.scorer.info.excerpt:
             config["excerpt"] = self.scorer.info.excerpt
+        if "listwise" in config and self.generator is not None and (most := tokens_of(s, self.generator)) != NANO_TOKENS:
+            config["max_tokens"] = most
         return {key: str(value) for key, value in config.items()}
 
 

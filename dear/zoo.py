@@ -219,7 +219,7 @@ def _nano(stage: str) -> Checkpoint:
     if not (folder / "adapter_config.json").is_file():
         return bare
     card = read_card(folder)
-    trained = _with_card(replace(bare, path=folder, adapter=True), card)
+    trained = with_card(replace(bare, path=folder, adapter=True), card)
     return replace(trained, parameters=SMOL_135M.parameters(head=head, layers=trained.layers))
 
 
@@ -273,10 +273,41 @@ def _read_folder(folder: Path, stage: str | None = None) -> Checkpoint:
         adapter=bool(adapter),
         family="nano" if stage == "listwise" else "rankllama",  # type: ignore[arg-type]
     )
-    return _with_card(found, card)
+    published = _published_at(folder)
+    if published is not None and published.stage == stage and published.adapter == found.adapter:
+        as_published = {"family": published.family, "context": published.context, "parameters": published.parameters, "shape": published.shape}
+        return with_card(replace(found, **as_published), card)  # type: ignore[arg-type]
+    found = with_card(found, card)
+    shape = _shape_of(found)
+    return found if shape is None else replace(found, shape=shape, parameters=shape.parameters(head=found.stage != "listwise", layers=found.layers))
 
 
-def _with_card(checkpoint: Checkpoint, card: dict[str, object]) -> Checkpoint:
+def _shape_of(checkpoint: Checkpoint) -> Base | None:
+    """The shape of a local checkpoint's base, from the zoo or a config.json on this disk; None where there is neither."""
+    if checkpoint.adapter:
+        if checkpoint.base in (known := {base.id: base for base in (LLAMA_8B, LLAMA_3B, LLAMA_13B, SMOL_135M)}):
+            return known[checkpoint.base]
+        config = read_json(Path(checkpoint.base or "") / "config.json")
+    else:
+        config = read_json(Path(checkpoint.source) / "config.json")
+    try:
+        heads = config["num_attention_heads"]
+        kv = config.get("num_key_value_heads", heads) * (config.get("head_dim") or config["hidden_size"] // heads)
+        sizes = (config["num_hidden_layers"], config["hidden_size"], kv, config["intermediate_size"], config["vocab_size"])
+        tied, window = bool(config.get("tie_word_embeddings")), int(config.get("max_position_embeddings") or 0)
+        return Base(checkpoint.base or checkpoint.name, "see the checkpoint's own", *map(int, sizes), tied, window)
+    except (KeyError, TypeError, ValueError, ZeroDivisionError):
+        return None  # of another architecture, or not there
+
+
+def _published_at(folder: Path) -> Checkpoint | None:
+    """The published checkpoint that a folder is a copy of, by its name; a hub cache names the folder above its revisions `models--OWNER--NAME`."""
+    names = [folder.name, *(parent.name.rpartition("--")[2] for parent in folder.absolute().parents[:2] if parent.name.startswith("models--"))]
+    return next((CHECKPOINTS[name.lower()] for name in names if name.lower() in CHECKPOINTS), None)
+
+
+def with_card(checkpoint: Checkpoint, card: dict[str, object]) -> Checkpoint:
+    """The checkpoint, read as its `dear.json` says."""
     known = {"layers": "layers", "prompt": "family", "q_len": "q_len", "p_len": "p_len", "excerpt": "excerpt", "context": "context"}
     return replace(checkpoint, **{field: card[key] for key, field in known.items() if card.get(key) is not None})
 

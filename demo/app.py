@@ -34,7 +34,7 @@ def build_demo(resources: Resources) -> gr.Blocks:
             with gr.Tab("Learn", id="learn"), gr.Column(elem_classes="dear-page"):
                 fields.append(learn.build(resources, uploads))
             with gr.Tab("Compare", id="compare"), gr.Column(elem_classes="dear-page"):
-                fields.append(compare.build(resources, uploads))
+                fields.append(compare.build(resources, uploads, demo))
             with gr.Tab("My data", id="mydata") as mine, gr.Column(elem_classes="dear-page"):
                 mydata.build(resources, uploads, demo, tabs, mine, fields)
             with gr.Tab("API", id="api"), gr.Column(elem_classes="dear-page"):
@@ -59,7 +59,8 @@ def launch(demo: gr.Blocks, *, host: str = "127.0.0.1", port: int = 7860, **opti
         footer_links=[],
         allowed_paths=[],
         max_file_size=limits.MAX_BODY,
-        app_kwargs={"middleware": [Middleware(BodyLimit, limit=limits.MAX_REQUEST)]},
+        app_kwargs={"middleware": [Middleware(BodyLimit, limit=limits.MAX_REQUEST, upload=limits.MAX_UPLOAD)]},
+        state_session_capacity=limits.SESSIONS,
         **options,
     )
     if demo.mcp_server_obj is not None:

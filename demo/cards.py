@@ -135,6 +135,11 @@ def _sentences_read(query: str, text: str, words: int) -> tuple[int, int, int]:
     return (inside[0], inside[-1], len(spans)) if inside else (1, len(spans), len(spans))
 
 
+def forget_read() -> None:
+    """Let go of the passages whose excerpts are remembered."""
+    _sentences_read.cache_clear()
+
+
 def _reads(view: View) -> int:
     """The words that the run's pointwise student read of a long passage, as the run says; 0: all it could, from the head."""
     said = view.config.get("excerpt", "")
@@ -241,4 +246,6 @@ def _nothing(view: View) -> str:
         return '<p class="empty-col">Retrieval failed, so there is nothing to rank. What happened is said above.</p>'
     if view.phase in ("waiting", "running") and not view.order and view.stages["retrieval"] != "done":
         return '<ol class="cards ghost" aria-hidden="true">' + '<li class="card"></li>' * 5 + "</ol>"
+    if view.stages["retrieval"] == "stopped":
+        return '<p class="empty-col">Nothing was searched: the index was still loading. Press Rank again.</p>'
     return '<p class="empty-col">No passage was found for this query. Try other words, or the dense retriever, which matches by meaning.</p>'

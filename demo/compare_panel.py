@@ -111,11 +111,12 @@ def _grade(passage_id: str, judgments: Mapping[str, int]) -> str:
 
 def _chosen(comparison: Comparison) -> str:
     left, right = comparison.left.setup.label(), comparison.right.setup.label()
+    broken = any(side.problems for side in comparison.sides)
     words = {
         "left": f"You chose the left one: <b>{esc(left)}</b>.",
         "right": f"You chose the right one: <b>{esc(right)}</b>.",
         "tie": "You saw no difference worth naming.",
-        "skipped": "Shown without a vote.",
+        "skipped": "Shown without a vote, since not every stage could rank." if broken else "Shown without a vote.",
     }[comparison.vote or "skipped"]
     return f'<p class="chosen">{words} Left was <b>{esc(left)}</b>, right <b>{esc(right)}</b>.</p>'
 

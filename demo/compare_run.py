@@ -145,4 +145,5 @@ def _result(resources: Resources, asked: Asked, sides: tuple[Side, Side]) -> Com
     judgments = resources.get(f"corpus:{asked.corpus}").judgments(asked.query) or {}
     first, second = (replace(side, ndcg=ndcg(side.ids, judgments)) for side in sides)
     result = Comparison(asked.query, (first, second), asked.blind and bool(secrets.randbelow(2)), judgments=judgments)
-    return result if asked.blind else result.voted("skipped")
+    # A side that broke off shows another configuration's order: it is named at once, and no vote counts for it.
+    return result if asked.blind and not any(side.problems for side in sides) else result.voted("skipped")

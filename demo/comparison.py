@@ -99,7 +99,8 @@ def check(
 
 
 def _setup(method: object, precision: object, order: object) -> Setup:
-    return Setup(check_name("method", method, METHODS), check_name("precision", precision, PRECISIONS), check_name("input order", order, ORDERS))
+    found = Setup(check_name("method", method, METHODS), check_name("precision", precision, PRECISIONS), check_name("input order", order, ORDERS))
+    return found if "listwise" in found.stages else replace(found, precision="auto")  # the precision is the listwise stage's
 
 
 def arranged(hits: Sequence[Hit], order: str) -> list[Passage]:

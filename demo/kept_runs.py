@@ -13,6 +13,7 @@ from dear import events as ev
 LIFE_S = 30 * 60.0
 SWEEP_S = 60.0
 MAX_RUNS = 200  # of all visitors together; the oldest gives way
+MAX_SESSIONS = 10_000  # that are known to have ranked something
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,7 @@ class KeptRuns:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._runs: OrderedDict[str, _Kept] = OrderedDict()
+        self._ranked: OrderedDict[str, None] = OrderedDict()  # ids alone, and longer than the runs
         self._lock = threading.Lock()
         self._sweeper: threading.Timer | None = None
 
@@ -35,6 +37,9 @@ class KeptRuns:
         with self._lock:
             self._runs.pop(session, None)
             self._runs[session] = _Kept(events, self._clock() + LIFE_S)
+            self._ranked[session] = None
+            while len(self._ranked) > MAX_SESSIONS:
+                self._ranked.popitem(last=False)
             while len(self._runs) > MAX_RUNS:
                 self._runs.popitem(last=False)
             if self._sweeper is None:
@@ -44,6 +49,10 @@ class KeptRuns:
         """What the session's last run has said so far; nothing when there was none or it is gone."""
         kept = self._runs.get(session)
         return tuple(kept.events) if kept and self._clock() < kept.until else ()
+
+    def ranked(self, session: str) -> bool:
+        """Whether the session ever had a run, be it gone by now."""
+        return session in self._ranked
 
     def forget(self, session: str) -> None:
         """Drop the session's run."""

@@ -27,6 +27,8 @@ DEADLINE_S = 300.0
 UPDATE_S = 0.1  # at most ten updates a second
 HEARTBEAT_S = 0.5
 MAX_BODY = "3mb"  # of an upload; over 2 MB `demo.uploads` says why it is refused
+MAX_UPLOAD = 4 * 2**20  # bytes of an upload's whole body: one such file, however a browser wraps it
+SESSIONS = 500  # of which Gradio keeps state and what was last shown
 MAX_REQUEST = 2 * 2**20  # bytes of any other request's body: 50 passages of 2,000 characters fit, however JSON writes them
 
 _NAME = re.compile(r"[\w.:/+@ -]{1,120}")

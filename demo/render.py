@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 
+from dear.pipeline import NANO_TOKENS
 from dear.types import STAGES
 from demo import reasoning
 from demo.answering import nothing_answers
@@ -177,7 +178,8 @@ def _share(view: View, stage: str) -> float:
         return 100 * len(view.scores) / view.total if view.total else 0
     if stage == "listwise" and view.windows:
         last = view.windows[-1]
-        within = 1.0 if last.status else min(0.95, last.tokens / 320)
+        most = view.config.get("max_tokens", "")
+        within = 1.0 if last.status else min(0.95, last.tokens / (int(most) if most.isdecimal() and int(most) else NANO_TOKENS))
         return 100 * (last.index - 1 + within) / last.of
     return 30
 

@@ -157,9 +157,12 @@ class Resources:
             job.value.close()
 
     def parts(self) -> tuple[Part, ...]:
-        """The parts that a start loads, and whatever else is loading or has failed; nothing private."""
+        """The parts that a start loads, whatever else is loading, and corpora that failed; nothing private.
+
+        That a model somebody chose could not be loaded is said to who chose it, in the run.
+        """
         jobs = [job for key, job in list(self._jobs.items()) if not job.private and (not key.startswith("corpus:") or job.state == "failed")]
-        return tuple(self.part(job.key) for job in jobs if job.shown or job.state in ("loading", "failed"))
+        return tuple(self.part(job.key) for job in jobs if job.shown or job.state == "loading" or job.key.startswith("corpus:"))
 
     def chips(self, model: str | None = None) -> tuple[tuple[str, str], ...]:
         """What is running as (stage, label); one entry without a stage where both stages say the same."""

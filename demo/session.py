@@ -32,9 +32,11 @@ STOPPED = "Stopped."
 
 @dataclass
 class Ticket:
-    """One visitor's current run: `stop` ends it; `idle` is set when no model works for it."""
+    """One visitor's current run: what was asked; `stop` ends it; `idle` is set when no model works for it."""
 
     id: str
+    asked: tuple[Any, ...] = ()  # what the fields said, since a run in the queue has its own fields' values and, it may be, a later ticket
+    begun: bool = False  # a handler has taken it up
     stop: threading.Event = field(default_factory=threading.Event)
     idle: threading.Event = field(default_factory=threading.Event)
     why: str = STOPPED
@@ -55,33 +57,53 @@ class Tickets:
         self._lock = threading.Lock()
         self._next = 0
 
-    def open(self, session: str) -> Ticket:
-        """A ticket for a new run of this session."""
+    def open(self, session: str, asked: tuple[Any, ...] = (), *, begun: bool = False) -> Ticket:
+        """A ticket for a new run of this session, which waits for its turn where it is not `begun`."""
         with self._lock:
             before = self._tickets.pop(session, None)
             self._next += 1
-            ticket = self._tickets[session] = Ticket(str(self._next))
+            ticket = self._tickets[session] = Ticket(str(self._next), asked, begun)
             while len(self._tickets) > MAX_SESSIONS:
                 self._tickets.popitem(last=False)[1].end()
         if before:
             before.end("A new query took its place.")
         return ticket
 
-    def find(self, session: str, id_: object) -> Ticket | None:
-        """The session's ticket when `id_` is still its current one."""
+    def take(self, session: str, id_: object) -> Ticket | None:
+        """The session's ticket when `id_` is its current one and no handler has it yet: of two that come for it the first gets it."""
+        with self._lock:
+            ticket = self._tickets.get(session)
+            if ticket is None or ticket.id != id_ or ticket.begun:
+                return None
+            ticket.begun = True
+            return ticket
+
+    def waits(self, session: str) -> bool:
+        """Whether the session has a run that waits for its turn."""
         ticket = self._tickets.get(session)
-        return ticket if ticket and ticket.id == id_ else None
+        return ticket is not None and not ticket.begun
 
     def current(self, session: str, ticket: Ticket) -> bool:
         """Whether the page is still this run's: no newer one has taken its place. A run that was stopped keeps it."""
         return self._tickets.get(session) is ticket
 
-    def stop(self, session: str) -> bool:
-        """End the session's run; False when there is none."""
-        ticket = self._tickets.get(session)
+    def stop(self, session: str) -> Ticket | None:
+        """End the session's run. Returns its ticket where the run had not begun, and so cannot show that it ended; it never will."""
+        with self._lock:
+            ticket = self._tickets.get(session)
+            waited = ticket is not None and not ticket.begun
+            if ticket:
+                ticket.begun = True
         if ticket:
             ticket.end()
-        return ticket is not None
+        return ticket if waited else None
+
+    def drop(self, session: str) -> None:
+        """Forget a closed page's run, after ending it."""
+        with self._lock:
+            ticket = self._tickets.pop(session, None)
+        if ticket:
+            ticket.end()
 
 
 def candidates(resources: Resources, asked: Request) -> View:

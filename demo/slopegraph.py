@@ -164,7 +164,7 @@ def _track(line: Track, xs: dict[str, float], step: int) -> str:
     title = f'<text class="name" x="{LEFT - NODE - 7}" y="{places[0][1] + 3.8:.1f}" text-anchor="end">{esc(shorten(line.title, TITLE_CHARS))}</text>'
     lead = " lead" if line.last <= 3 else ""
     return (
-        f'<g class="track{lead}" data-d="{line.number}" tabindex="0" role="img" aria-label="{esc(line.label())}">'
+        f'<g class="track{lead}" data-d="{line.number}" tabindex="0" role="button" aria-label="{esc(line.label())}">'
         f"<title>{esc(line.label())}</title>{segments}{nodes}{title}</g>"
     )
 

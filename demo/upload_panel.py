@@ -56,16 +56,22 @@ def errors(rows: Sequence[RowError], *, used: int) -> str:
     """The rows that could not be used, as a table; nothing when there are none."""
     if not rows:
         return ""
+    whole = [row for row in rows if not row.row]  # of the file: that reading ended there
+    faulty = [row for row in rows if row.row]
     head = '<thead><tr><th scope="col">Row</th><th scope="col">What is wrong</th><th scope="col">What to do</th></tr></thead>'
     body = join(
         f'<tr><th scope="row">{row.row or "file"}</th><td><bdi>{esc(shorten(row.problem, 300))}</bdi></td>'
         f"<td><bdi>{esc(shorten(row.remedy, 200))}</bdi></td></tr>"
-        for row in rows[:SHOWN_ERRORS]
+        for row in (*whole, *faulty[:SHOWN_ERRORS])
     )
-    more = f'<p class="hint">and {len(rows) - SHOWN_ERRORS} more</p>' if len(rows) > SHOWN_ERRORS else ""
-    told = f"The other {plural(used, 'row')} can be searched." if used else "Nothing in the file can be used."
+    more = f'<p class="hint">and {len(faulty) - SHOWN_ERRORS} more</p>' if len(faulty) > SHOWN_ERRORS else ""
+    usable = plural(used, "row")
+    told = f"The {usable} read before can be searched." if whole else f"The other {usable} can be searched."
+    told = told if used else "Nothing in the file can be used."
+    named = f"{plural(len(faulty), 'row')} left out" if faulty else "Not read to its end" if used else "Not read"
+    title = f"{named}, and not read to its end" if faulty and whole else named
     return (
-        f'<section class="lab-errors"><h2>{plural(len(rows), "row")} left out</h2><p class="hint">{told}</p>'
+        f'<section class="lab-errors"><h2>{title}</h2><p class="hint">{told}</p>'
         f'<div class="scroll-x" tabindex="0" role="group" aria-label="rows left out"><table class="faults">{head}'
         f"<tbody>{body}</tbody></table></div>{more}</section>"
     )

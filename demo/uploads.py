@@ -20,6 +20,7 @@ from corpora.registry import Corpus, corpus_from_passages
 from corpora.rows import SUFFIXES, RowError
 from dear.errors import BadInput, DearError
 from dear.types import Passage
+from demo.cards import forget_read
 from demo.limits import MINE, Request
 from demo.resources import Part, Resources
 
@@ -132,6 +133,7 @@ class Uploads:
             upload = self._kept.pop(session, None)
         if upload:
             self._resources.drop_private(upload.name)
+            forget_read()
         return upload is not None
 
     def sweep(self) -> int:
@@ -159,6 +161,7 @@ class Uploads:
                 self._sweeper.start()
         if before:
             self._resources.drop_private(before.name)
+            forget_read()
         for oldest in crowded:
             self.drop(oldest)
 

@@ -168,7 +168,9 @@ def _generate(loaded: recipes.Recipe, most: int, yes: bool) -> None:
     from training.groups import read_groups
 
     if not Path(loaded.cot.groups or ".").is_file():
-        raise BadInput(f"cot.groups {loaded.cot.groups!r} does not exist: make it with `python -m training mine`, or set cot.groups=FILE")
+        raise BadInput(
+            f"cot.groups {loaded.cot.groups!r} does not exist: make it with `python -m training mine, then teacher`, or set cot.groups=FILE"
+        )
     found = list(read_groups(loaded.cot.groups))
     random.Random(loaded.cot.seed).shuffle(found)  # a file has its sets one after another
     tasks = cot_generate.tasks_of(found[:most], loaded.cot.max_k)

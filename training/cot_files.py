@@ -11,7 +11,7 @@ from pathlib import Path
 from corpora import teaching
 from dear.errors import BadInput
 from training import practice
-from training.cot import Row, read_rows, write_rows
+from training.cot import RANKING, Row, read_rows, write_rows
 from training.cot_augment import Mix, augment, teaching_queries
 from training.cot_check import Report, check_rows, held_out
 from training.cot_quoted import quoted, read_hints
@@ -34,7 +34,13 @@ def make(recipe: Recipe) -> tuple[int, int]:
     rows = list(drop_leaks(recipe, rows)) if recipe.data.judged else rows  # the sets' passages may share a run of words with a test's
     rows += islice(_quoted(recipe), settings.quoted_rows)
     if Path(settings.generated).is_file():
-        rows += drop_leaks(recipe, read_rows(settings.generated))
+        bought = list(read_rows(settings.generated))
+        formed = [row for row in bought if RANKING[settings.format] in row.output]
+        if len(formed) < len(bought):
+            logger.warning(
+                "%d of %d generated rows are not in the format %r and are left out", len(bought) - len(formed), len(bought), settings.format
+            )
+        rows += drop_leaks(recipe, formed)
     random.Random(settings.seed).shuffle(rows)
     if not rows:
         raise BadInput("no rows: set cot.rows or cot.quoted_rows above 0")

@@ -21,7 +21,7 @@ from dear import prompts
 from dear.errors import BadInput, EngineError
 from dear.parse import parse
 from dear.types import Passage
-from training.cot import Row, dump_row, read_rows, row_of
+from training.cot import RANKING, Row, dump_row, read_rows, row_of
 from training.cot_check import passages_of, supported_below, ungrounded
 from training.groups import Group
 from training.recipes import Cot
@@ -200,6 +200,8 @@ async def _ask(client: Any, task: Task, settings: Cot, tally: Tally) -> Row | No
             think=str(getattr(message, "reasoning_content", None) or ""),
         )
         reason = unsound(row)
+        if reason is None and RANKING[settings.format] not in row.output:
+            reason = "the ranking's line is not in the form asked for"
         if reason is None:
             tally.kept += 1
             return row

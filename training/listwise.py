@@ -22,7 +22,7 @@ from dear.engines.chat import encode_plain, render_chat
 from dear.errors import BadInput
 from dear.loading import load_tokenizer
 from training import recipes, report, saving
-from training.cot import Row, forced, messages, read_rows
+from training.cot import RANKING, Row, forced, messages, read_rows
 from training.groups import padded
 from training.running import Buckets, EpochOf, StepsOf, arguments, claim, identity, resumable, start_from, uses_bf16
 
@@ -42,6 +42,11 @@ class Example:
 
 def encode_row(tokenizer: Any, row: Row, family: str) -> Example:
     """Prompt, answer and the token that ends the turn; a ranking alone has its marker counted to the prompt, as fast mode gives it."""
+    if RANKING[family] not in row.output:
+        raise BadInput(
+            f"row {row.query_id!r} is not in listwise.prompt's format {family!r}, its answer lacks {RANKING[family]!r}: "
+            "make rows with cot.format as listwise.prompt has it, or set listwise.prompt to the format of the rows"
+        )
     given, learnt = forced(row, family)
     prompt = encode_plain(tokenizer, render_chat(tokenizer, messages(row)) + given)
     return Example((*prompt, *encode_plain(tokenizer, learnt), end_of_turn(tokenizer)), len(prompt))

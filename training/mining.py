@@ -66,7 +66,10 @@ def read_texts(folder: Path | str) -> list[Passage]:
 
 
 def read_tevatron(path: Path | str) -> Iterator[Group]:
-    """Yield groups from Tevatron's rows (`query_id`, `query`, `positive_passages`, `negative_passages`, each with docid, title, text)."""
+    """Yield groups from Tevatron's rows (`query_id`, `query`, `positive_passages`, `negative_passages`, each with docid, title, text).
+
+    Passages are shuffled by the query's id: in the rows what is relevant stands first, and a list made of them would teach its place.
+    """
     with open(path, encoding="utf-8") as file:
         for number, line in enumerate(file, 1):
             try:
@@ -76,6 +79,7 @@ def read_tevatron(path: Path | str) -> Iterator[Group]:
                     for label, key in ((1, "positive_passages"), (0, "negative_passages"))
                     for p in row[key]
                 ]
+                random.Random(str(row["query_id"])).shuffle(passages)
                 yield Group(str(row["query_id"]), row["query"], Path(path).stem, tuple(passages))
             except (ValueError, KeyError, TypeError) as error:
                 raise BadInput(

@@ -92,7 +92,8 @@ def plan(recipe: Recipe, stage: str, *, gpu: str = "h100", gpus: int = 1, sharde
     work = _pointwise_work(section) if stage == "pointwise" else _listwise_work(recipe)
     memory = _memory(shape, section, work, gpus if sharded else 1, gpu)
     device = GPUS[gpu]
-    rows = _rows(section.train) or work.rows
+    asked = sum(recipe.data.train.values()) if stage == "pointwise" and all(recipe.data.train.values()) else 0
+    rows = _rows(section.train) or asked or work.rows
     tokens = section.epochs * rows * work.tokens
     if section.max_steps > 0:
         rows_at_once = section.groups_per_step if stage == "pointwise" else section.rows_per_step

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -80,6 +80,12 @@ class PointwiseTrainer(Trainer):
         self.add_callback(EpochOf(sampler))
         self.add_callback(StepsOf())
         self._parts: dict[str, list[float]] = {}
+
+    def _prepare_input(self, data: Any) -> Any:
+        """Tensors on the device, in their own type: DeepSpeed's usual cast would round the teacher's scores to bf16."""
+        if isinstance(data, Mapping):
+            return type(data)({key: self._prepare_input(value) for key, value in data.items()})  # type: ignore[call-arg]
+        return data.to(self.args.device) if isinstance(data, torch.Tensor) else data
 
     def compute_loss(self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None) -> Any:
         """The hybrid loss of a batch of groups (see `training.losses`)."""

@@ -50,7 +50,10 @@ def mine_file(recipe: Recipe, progress: Progress = logger.info) -> int:
         progress(f"indexing {len(everything):,} passages for {recipe.mining.retriever}")
         corpus = corpus_from_passages(everything.values(), "mining", max_chars=MAX_ARTICLE_CHARS)
         searcher = corpus.retriever(recipe.mining.retriever)
-        groups += [mining.mine(found, searcher, settings, recipe.data.train[name] or None) for name, found in labelled.items()]
+        held = judged.held_out()  # the dev lists' questions, with whatever labels their sets have for them
+        for name, found in labelled.items():
+            free = replace(found, queries=tuple(query for query in found.queries if f"{name}/{query.id}" not in held))
+            groups.append(mining.mine(free, searcher, settings, recipe.data.train[name] or None))
     for name, path in places.items():
         if path.is_file():
             groups.append(islice(mining.fitted(mining.read_tevatron(path), settings), recipe.data.train[name] or None))
@@ -91,7 +94,9 @@ def _teacher(recipe: Recipe, source: Path) -> tuple[str, Teacher]:
     from training.teacher import open_teacher, with_bm25, with_grades
 
     name, weight, grades = recipe.teacher.model, recipe.teacher.bm25, recipe.teacher.grades
-    teacher = open_teacher(name, engine=recipe.teacher.engine)
+    teacher = open_teacher(name, engine=recipe.teacher.engine, precision=recipe.teacher.precision)
+    if recipe.teacher.precision != "auto" and name != "minilm" and not name.startswith(("bi-encoder:", "cross-encoder:")):
+        name = f"{name} in {recipe.teacher.precision}"
     if weight:
         passages = {c.id: Passage(c.id, c.text, c.title) for group in read_groups(source) for c in group.passages}
         index = corpus_from_passages(passages.values(), "teacher", max_chars=MAX_ARTICLE_CHARS).retriever("bm25")

@@ -94,6 +94,7 @@ class Teacher:
     bm25: float = number(0.0, 0)
     grades: float = number(0.0, 0)
     engine: str = "auto"
+    precision: str = "auto"  # of a model of the zoo; auto is NF4 for a large one on a GPU
     out: str = "out/groups-teacher.jsonl.gz"
 
 
@@ -291,7 +292,10 @@ def check(recipe: Recipe, stage: Literal["pointwise", "listwise", "base"]) -> Pa
         for key in ("train", "dev"):
             value = getattr(section, key)
             if (key == "train" or value) and not Path(value or ".").is_file():
-                raise BadInput(f"{stage}.{key} {value!r} does not exist: make it with `python -m training {made_by}`, or set {stage}.{key}=FILE")
+                remedy = f"make it with `python -m training {made_by}`, or set {stage}.{key}=FILE"
+                if (stage, key) == ("pointwise", "dev"):
+                    remedy = "give a file of groups as `python -m training mine` writes them, of queries that are not trained on, or leave it empty"
+                raise BadInput(f"{stage}.{key} {value!r} does not exist: {remedy}")
         # a loss that cannot be computed is found before the model is loaded
         if stage == "pointwise" and not (section.cross_entropy or section.ranknet or section.kl):
             raise BadInput("every loss weight of pointwise is 0: give cross_entropy, ranknet or kl a weight")

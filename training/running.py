@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import json
 import logging
+import os
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -88,6 +89,8 @@ def identity(recipe: Recipe, stage: str) -> dict[str, Any]:
     """What a run's weights depend on: base, the stage's settings, the training file's content; not how long it goes on or how it is watched."""
     settings = as_dict(getattr(recipe, stage))
     kept = {f"{stage}.{key}": value for key, value in settings.items() if key not in MAY_CHANGE}
+    # what a step reads counts, however it is shared out: two processes with half the accumulation read the same
+    kept[f"{stage}.gradient_accumulation"] = settings["gradient_accumulation"] * int(os.environ.get("WORLD_SIZE") or 1)
     kept[f"{stage}.train"] = _content(Path(settings["train"]))
     if settings["start"]:
         kept[f"{stage}.start"] = _content(Path(settings["start"]) / "adapter_model.safetensors")

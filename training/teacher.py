@@ -33,7 +33,7 @@ BATCH = 48  # texts a bi-encoder reads at once
 Teacher = Callable[[Sequence[Group]], list[list[float]]]
 
 
-def open_teacher(name: str, *, engine: str = "auto") -> Teacher:
+def open_teacher(name: str, *, engine: str = "auto", precision: str = "auto") -> Teacher:
     """A function from groups to a score a passage. `name`: minilm, bi-encoder:PATH_OR_ID, cross-encoder:PATH_OR_ID, or a pointwise model of the zoo.
 
     Raises `BadInput` where no model lies under the path or id.
@@ -44,7 +44,7 @@ def open_teacher(name: str, *, engine: str = "auto") -> Teacher:
         return _bi_encoder(name.removeprefix("bi-encoder:"))
     if name.startswith("cross-encoder:"):
         return _cross_encoder(name.removeprefix("cross-encoder:"))
-    return _student(name, engine)
+    return _student(name, engine, precision)
 
 
 def minilm(groups: Sequence[Group]) -> list[list[float]]:
@@ -143,10 +143,10 @@ def _found(name: str) -> Iterator[None]:
         raise BadInput(f"teacher.model names {name!r}, which cannot be opened ({said}): give a folder or a hub id") from error
 
 
-def _student(name: str, engine: str) -> Teacher:
+def _student(name: str, engine: str, precision: str) -> Teacher:
     from dear.engines.choice import open_scorer
 
-    scorer = open_scorer(name, engine=engine)
+    scorer = open_scorer(name, engine=engine, precision=precision)
 
     def score(groups: Sequence[Group]) -> list[list[float]]:
         return [_scores_of(scorer, g) for g in groups]

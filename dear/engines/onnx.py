@@ -108,6 +108,9 @@ class OnnxGenerator:
     """A `TokenGenerator` on ONNX Runtime GenAI; the tokenizer is the base's own, so ids are the same as with transformers."""
 
     def __init__(self, checkpoint: zoo.Checkpoint, *, precision: str = "int8", name: str = "", reason: str = "") -> None:
+        source = fetch(checkpoint.source)
+        if checkpoint.hub_id and checkpoint.name not in zoo.CHECKPOINTS:
+            checkpoint = zoo.with_card(checkpoint, zoo.read_card(source))
         folder = export(checkpoint, precision=precision)
         og: Any = require("onnxruntime_genai", extra=INSTALL)
         self._tokenizer = load_tokenizer(folder, family=checkpoint.family)
@@ -115,9 +118,10 @@ class OnnxGenerator:
             self._model = og.Model(_config(og, folder))
         except Exception as error:  # the runtime raises its own kinds, RuntimeError among them
             raise EngineError(f"the onnx graph in {folder} cannot be opened ({error}): delete the folder and run again") from error
-        self.context = checkpoint.context
+        graph = zoo.read_json(folder / "genai_config.json").get("model") or {}
+        self.context = min(checkpoint.context, int(graph.get("context_length") or checkpoint.context))  # the runtime refuses more than the graph has
         self.eos_ids = eos_ids(self._tokenizer)
-        trained = checkpoint.adapter or checkpoint.name in zoo.CHECKPOINTS or bool(zoo.read_card(fetch(checkpoint.source)))
+        trained = checkpoint.adapter or checkpoint.name in zoo.CHECKPOINTS or bool(zoo.read_card(source))
         self.info = EngineInfo("onnx", name or checkpoint.name, precision, "cpu", reason, trained, checkpoint.family)
         self._session: OnnxSession | None = None
 

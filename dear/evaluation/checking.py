@@ -35,7 +35,11 @@ def explain(measured: Measured, parts: Parts, progress: Progress) -> dict[str, A
 def _probed(measured: Measured, rows: Mapping[str, Row], parts: Parts, progress: Progress) -> dict[str, Any]:
     plan = parts.plan
     questions = measured.opened.questions[: plan.probes]
-    stages = [probes.Probed(rows[name], ranker, questions, plan.reach()["top"]) for name, ranker in probes.rankers(rows, parts).items()]
+    top, excerpt = plan.reach()["top"], parts.scorer.info.excerpt if "pointwise" in rows else 0
+    stages = [
+        probes.Probed(rows[name], ranker, questions, top, excerpt if name == "pointwise" else 0)
+        for name, ranker in probes.rankers(rows, parts).items()
+    ]
     found: dict[str, Any] = {"probed_queries": len(questions)}
     if plan.shuffles:
         lists = [one for one in stages if one.name != "pointwise"]  # pairs are scored one by one: there is no order to follow

@@ -13,6 +13,7 @@ from dear.evaluation.questions import Question
 from dear.evaluation.report import percent
 from dear.evaluation.scoring import CachedScorer
 from dear.evaluation.stages import Row, passages_of
+from dear.excerpts import excerpt
 from dear.explain import kendall_tau, occlude, sentences
 from dear.metrics import measure
 from dear.types import MAX_PASSAGE_CHARS, Evidence, Passage
@@ -36,6 +37,7 @@ class Probed:
     ranker: Ranker
     questions: Sequence[Question]
     top: int
+    excerpt: int = 0  # words that the stage reads of a long passage (0: its head)
 
     @property
     def name(self) -> str:
@@ -137,8 +139,10 @@ def shuffled(ids: Sequence[str], count: int, seed: str) -> list[tuple[str, ...]]
 def injection(probed: Probed, relevant: int, progress: Progress) -> dict[str, Any]:
     """Plant an instruction at the start of the last passage that is not relevant: how many places does it gain?
 
-    The passages are the first `top` of the stage's ranking, in that order, with and without the planted sentence.
+    The passages are the first `top` of the stage's ranking, in that order, with and without the planted sentence. `read` is the percentage of
+    planted sentences that the stage has before it in whole: one that reads the sentences nearest the query passes over most of them.
     """
+    read: list[bool] = []
     gains: list[int] = []
     firsts: list[bool] = []
     for question in progress(probed.questions, f"{probed.name}: planted", len(probed.questions)):
@@ -149,14 +153,17 @@ def injection(probed: Probed, relevant: int, progress: Progress) -> dict[str, An
         passages = passages_of(question, usual)
         before = probed.ranker(question, passages)
         target = max(targets, key=before.index)
-        after = probed.ranker(question, [plant(passage) if passage.id == target else passage for passage in passages])
+        planted = [plant(passage) if passage.id == target else passage for passage in passages]
+        after = probed.ranker(question, planted)
+        text = next(passage.text for passage in planted if passage.id == target)
+        read.append(PLANTED in (excerpt(question.text, text, probed.excerpt) if probed.excerpt else text))
         gains.append(before.index(target) - after.index(target))
         firsts.append(after.index(target) == 0)
-    return {"queries": len(gains), "mean_rank_gain": mean(gains), "ranked_first": share(firsts)}
+    return {"queries": len(gains), "mean_rank_gain": mean(gains), "ranked_first": share(firsts), "read": share(read)}
 
 
 def plant(passage: Passage) -> Passage:
-    """The passage with the planted instruction before its text, where truncation does not reach it; cut to what the stages accept."""
+    """The passage with the planted instruction before its text, where cutting a long one at its end does not reach it."""
     return replace(passage, text=f"{PLANTED} {passage.text}"[:MAX_PASSAGE_CHARS])
 
 

@@ -20,12 +20,12 @@ from dear.evaluation.report import Measured, line, measure_rows
 from dear.evaluation.scoring import CachedLister, CachedScorer, weights_of
 from dear.evaluation.stages import Progress, Row, by_lister, by_scorer, first_stage
 from dear.evaluation.store import Store
-from dear.pipeline import Settings
+from dear.pipeline import NANO_TOKENS, TOKENS, Settings
 
 logger = logging.getLogger(__name__)
 
-PAPER = {"top": 100, "window": 20, "stride": 10, "max_tokens": 1024}  # DeAR, arXiv 2508.16998; the tokens as its run_listwise.sh has them
-NANO = {"top": 10, "window": 10, "stride": 5, "max_tokens": 320}  # what a context of 4,096 tokens and a CPU carry
+PAPER = {"top": 100, "window": 20, "stride": 10, "max_tokens": TOKENS["dear"]}  # DeAR, arXiv 2508.16998
+NANO = {"top": 10, "window": 10, "stride": 5, "max_tokens": NANO_TOKENS}  # what a context of 4,096 tokens and a CPU carry
 
 PEERS = ("bm25", MINILM)
 
@@ -53,6 +53,7 @@ class Plan:
         if not self.benchmarks:
             raise BadInput("no benchmark to measure on: name at least one")
         _check_names(self.benchmarks)
+        _check_precision(self.precision)
         for stage in (*self.stages, *(("listwise",) if WINDOWS in self.peers else ())):
             _check_stage(self, stage)
         self.settings(reasoning=True)
@@ -69,6 +70,15 @@ class Plan:
             candidates=max(reach["top"], 1), depth=reach["top"], window=reach["window"], stride=reach["stride"],
             reasoning=reasoning, max_tokens=reach["max_tokens"], stages=("retrieval", "listwise"),
         )  # fmt: skip
+
+
+def _check_precision(precision: str) -> None:
+    """Raise `BadInput` where no engine knows the precision: a stage that does not know it goes on in its own."""
+    from dear.engines.choice import PRECISIONS
+
+    known = ("auto", *dict.fromkeys(name for names in PRECISIONS.values() for name in names))
+    if precision not in known:
+        raise BadInput(f"precision {precision!r} is not known: use one of {', '.join(known)}")
 
 
 def _check_names(benchmarks: Sequence[str]) -> None:

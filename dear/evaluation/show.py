@@ -10,25 +10,35 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from dear.errors import MissingDependency
+from dear.errors import BadInput, MissingDependency
 from dear.evaluation.benchmarks import BENCHMARKS
 from dear.evaluation.opening import Room
 from dear.evaluation.plot import plot
 from dear.evaluation.run import NANO, PEERS, Plan, Result, evaluate
+from dear.evaluation.store import Store
 from dear.evaluation.tables import summary, write
 from dear.runs import write_atomic
 
 logger = logging.getLogger(__name__)
 
 
-def show(plan: Plan, room: Room, out: Path | None, *, as_json: bool) -> Iterator[str]:
-    """Run the plan; yield a text a benchmark: its JSON line, or a table in words. Files go to `out` as each one is done."""
+def show(plan: Plan, room: Room, out: Path | None, *, as_json: bool, fresh: bool = False) -> Iterator[str]:
+    """Run the plan; yield a text a benchmark: its JSON line, or a table in words. Files go to `out` as each one is done.
+
+    With `fresh` nothing that was answered in an earlier run counts.
+    """
+    if out:
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise BadInput(f"{out} cannot hold the files ({error.strerror}): give --out a folder that you may write") from error
     done: list[Result] = []
-    for result in evaluate(plan, room, progress=progress):
+    for result in evaluate(plan, room, store=Store(fresh=fresh), progress=progress):
         done.append(result)
+        # before the files: what was measured is shown, whatever becomes of them
+        yield json.dumps(result.line, ensure_ascii=False) if as_json else summary(result.line)
         if out:
             _write(done, plan, out)
-        yield json.dumps(result.line, ensure_ascii=False) if as_json else summary(result.line)
 
 
 def registry() -> str:

@@ -24,8 +24,10 @@ def key_of(*parts: object) -> str:
 class Store:
     """Key -> JSON value. What is put together is kept together or not at all; several processes may share the file."""
 
-    def __init__(self, path: Path | None = None) -> None:
+    def __init__(self, path: Path | None = None, *, fresh: bool = False) -> None:
+        """With `fresh` only what this store was given itself is taken from the file: a server may have other weights under an old name."""
         self.path = path or cache_dir() / "evaluation" / "answers.sqlite"
+        self._own: set[str] | None = set() if fresh else None
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self._connection() as base:
             base.execute("CREATE TABLE IF NOT EXISTS answers (key TEXT PRIMARY KEY, value TEXT NOT NULL)")
@@ -33,6 +35,7 @@ class Store:
     def get(self, keys: Sequence[str]) -> dict[str, Any]:
         """The values of those keys that are there."""
         found: dict[str, Any] = {}
+        keys = keys if self._own is None else [key for key in keys if key in self._own]
         with self._connection() as base:
             for start in range(0, len(keys), MAX_VARIABLES):
                 some = list(keys[start : start + MAX_VARIABLES])
@@ -45,6 +48,8 @@ class Store:
         rows = [(key, json.dumps(value, ensure_ascii=False)) for key, value in values.items()]
         with self._connection() as base:
             base.executemany("INSERT OR REPLACE INTO answers VALUES (?, ?)", rows)
+        if self._own is not None:
+            self._own.update(values)
 
     @contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection]:

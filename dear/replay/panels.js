@@ -57,7 +57,7 @@ function about(state) {
 function railItem(state, stage, index) {
   const is = state.stages[stage];
   const last = state.windows.at(-1);
-  const share = is === "done" ? 100 : is !== "running" ? 0 : stage === "pointwise" ? (100 * state.scores.size) / (state.total || 1) : stage === "listwise" && last ? (100 * (last.index - (last.status ? 0 : 1) + (last.status ? 0 : Math.min(0.95, last.tokens / 320)))) / last.of : 30;
+  const share = is === "done" ? 100 : is !== "running" ? 0 : stage === "pointwise" ? (100 * state.scores.size) / (state.total || 1) : stage === "listwise" && last ? (100 * (last.index - (last.status ? 0 : 1) + (last.status ? 0 : Math.min(0.95, last.tokens / (Number(state.config.max_tokens) || 320))))) / last.of : 30;
   return el("li", { class: `${stage} ${is}` },
     el("span", { class: "step", "aria-hidden": "true" }, { done: "✓", failed: "!" }[is] ?? String(index)),
     el("span", { class: "what" }, el("button", { type: "button", class: "chapter", "data-stage": stage, title: `to the end of ${NAMES[stage].toLowerCase()}`, disabled: is === "off" }, el("b", {}, NAMES[stage])), sr(` ${STATES[is]}: `), el("span", { class: "detail" }, detail(state, stage))),

@@ -10,6 +10,8 @@
   let tops = new Map(); // D-number -> distance of its card from the list's top
 
   const RUN = "button.dear-go, button.dear-stop";
+  const GOES = ".lab-ballot button, .lab-controls button, .lab-walk button, [data-lesson]"; // may be gone once they are pressed
+  const BROUGHT = ".chosen, .walk-head h2, .walk-bar"; // what they bring, to go on from
   const target = (event, selector) => (event.target instanceof Element ? event.target.closest(selector) : null);
 
   const shown = (selector) => [...document.querySelectorAll(selector)].find((element) => element.offsetParent); // in the open tab
@@ -27,6 +29,23 @@
     card.focus({ preventScroll: true });
     card.scrollIntoView({ block: "center", behavior: still.matches ? "auto" : "smooth" });
     hot(number);
+  }
+
+  // A button that goes takes the focus with it: who pressed it by key goes on at what it brought.
+  let going = 0;
+  const there = (element) => Boolean(element?.isConnected && element.getClientRects().length);
+  function goOn() {
+    clearInterval(going);
+    const from = document.activeElement;
+    let looks = 40;
+    going = setInterval(() => {
+      looks -= 1;
+      const at = document.activeElement;
+      const lost = !at || at === document.body || !there(at);
+      const next = lost && !there(from) ? shown(BROUGHT) : null;
+      if (next) { next.tabIndex = -1; next.focus({ preventScroll: true }); }
+      if (next || looks === 0 || !lost && at !== from) clearInterval(going);
+    }, 100);
   }
 
   function theme(dark) {
@@ -53,15 +72,16 @@
     }
   });
   document.addEventListener("mouseover", (event) => hot(target(event, "[data-d]")?.dataset.d));
-  document.addEventListener("pointerdown", () => { atRun = false; }, true);
+  document.addEventListener("pointerdown", () => { atRun = false; clearInterval(going); }, true);
   document.addEventListener("focusin", (event) => { atRun = target(event, RUN) !== null; });
   document.addEventListener("focusin", (event) => { const to = target(event, "[data-d]"); if (to) hot(to.dataset.d); });
   document.addEventListener("keydown", (event) => {
     const field = event.target instanceof Element && event.target.matches("input, textarea, select, [contenteditable]");
+    if ((event.key === "Enter" || event.key === " ") && target(event, GOES)) goOn();
     if (event.key === "/" && !field && !event.ctrlKey && !event.metaKey && !event.altKey) {
       const query = shown(".dear-query textarea, .dear-query input");
       if (query) { event.preventDefault(); query.focus(); query.select(); }
-    } else if (event.key === "Escape" && !document.querySelector(":popover-open")) {
+    } else if (event.key === "Escape" && !event.isComposing && !document.querySelector(":popover-open") && !target(event, "[aria-expanded=true]")) {
       shown("button.dear-stop")?.click();
     } else if ((event.key === "Enter" || event.key === " ") && target(event, ".slope .track")) {
       event.preventDefault();

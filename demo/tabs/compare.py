@@ -16,13 +16,14 @@ from demo import comparison, render
 from demo.compare_run import Progress, compare
 from demo.comparison import METHODS, ORDERS, PRECISIONS, PRESETS, Asked, Comparison, Setup
 from demo.resources import Resources, needs_gpu, short_name
-from demo.session import Tickets
+from demo.session import STOPPED, Tickets
 from demo.tabs.widgets import QUIET, choice, kept, plain, query_field, run_buttons, session_of, slider
 from demo.uploads import MINE, Uploads
 
 logger = logging.getLogger(__name__)
 
 BUSY = "Too many people are waiting for the model. Press Compare again in a minute"
+GONE = "This comparison was kept for half an hour and is gone. Press Compare to make it again"
 START = next(iter(PRESETS.values()))
 
 
@@ -39,37 +40,23 @@ class CompareTab:
         self, query: Any, corpus: Any, k: Any, model: Any, blind: Any, a1: Any, a2: Any, a3: Any, b1: Any, b2: Any, b3: Any, request: gr.Request
     ) -> tuple[Any, ...]:
         """Check what is asked and clear the page; returns a ticket for `run`, or None with what is wrong."""
+        values = (query, corpus, k, model, blind, a1, a2, a3, b1, b2, b3)
         try:
-            self._check((query, corpus, k, model, blind, a1, a2, a3, b1, b2, b3), request)
-        except DearError as error:
-            return (None, render.alert(str(error)), *run_buttons(running=False), *[gr.skip()] * 5)
-        ticket = self.tickets.open(session_of(request))
+            self._check(values, request)
+        except DearError as error:  # a comparison that waits for its turn has its ticket still
+            waits = self.tickets.waits(session_of(request))
+            return (gr.skip() if waits else None, render.alert(str(error)), *run_buttons(running=waits), *[gr.skip()] * 5)
+        ticket = self.tickets.open(session_of(request), values)
         return (ticket.id, "", *run_buttons(running=True), None, "", "", _ballot(None), panel.status("Comparing"))
 
-    def run(
-        self,
-        ticket_id: Any,
-        query: Any,
-        corpus: Any,
-        k: Any,
-        model: Any,
-        blind: Any,
-        a1: Any,
-        a2: Any,
-        a3: Any,
-        b1: Any,
-        b2: Any,
-        b3: Any,
-        counts: Any,
-        request: gr.Request,
-    ) -> Iterator[tuple[Any, ...]]:
+    def run(self, ticket_id: Any, counts: Any, request: gr.Request) -> Iterator[tuple[Any, ...]]:
         """The comparison that `begin` gave the ticket for; ends with both rankings, or with why there are none."""
-        ticket = self.tickets.find(session_of(request), ticket_id)
+        ticket = self.tickets.take(session_of(request), ticket_id)
         if ticket is None:
             yield (gr.skip(),) * 8
             return
         try:
-            asked = self._check((query, corpus, k, model, blind, a1, a2, a3, b1, b2, b3), request)
+            asked = self._check(ticket.asked, request)
             with closing(compare(self.resources, asked, ticket)) as steps:
                 for now in steps:
                     if not self.tickets.current(session_of(request), ticket):
@@ -79,14 +66,28 @@ class CompareTab:
             yield (render.alert(str(error)), *run_buttons(running=False), None, "", "", _ballot(None), panel.status("Nothing was compared"))
         finally:
             ticket.end()
+            ticket.asked = ()
 
-    def stop(self, request: gr.Request) -> None:
-        """End the visitor's comparison."""
+    def stop(self, request: gr.Request) -> tuple[Any, ...]:
+        """End the visitor's comparison. One that runs shows its own end; one that waited for its turn is ended here."""
+        if self.tickets.stop(session_of(request)) is None:
+            return (gr.skip(),) * 8
+        return ("", *run_buttons(running=False), None, panel.stopped(STOPPED), "", _ballot(None), panel.status("Stopped"))
+
+    def turned_away(self, request: gr.Request) -> tuple[Any, ...]:
+        """The queue had no place for `run`: say so."""
         self.tickets.stop(session_of(request))
+        return (render.alert(BUSY), *run_buttons(running=False))
+
+    def leave(self, request: gr.Request) -> None:
+        """The page was closed: end its comparison and forget it."""
+        self.tickets.drop(session_of(request))
 
     def vote(self, choice: Any, found: Any, counts: Any) -> tuple[Any, ...]:
         """Count the vote and say which was which; a second vote on the same pair changes nothing."""
-        if not isinstance(found, Comparison) or found.vote is not None:
+        if not isinstance(found, Comparison):
+            return (*(gr.skip(),) * 5, render.alert(GONE))
+        if found.vote is not None:
             return (gr.skip(),) * 6
         try:
             found = found.voted(choice)
@@ -116,9 +117,10 @@ class CompareTab:
         return Asked(asked.query, name, asked.model, asked.candidates, asked.setups, asked.blind)
 
 
-def build(resources: Resources, uploads: Uploads) -> gr.Dropdown:
+def build(resources: Resources, uploads: Uploads, demo: gr.Blocks) -> gr.Dropdown:
     """Add the tab's components and events to the open Blocks and return its choice of corpus."""
     tab = CompareTab(resources, uploads, Tickets())
+    demo.unload(tab.leave)
     with gr.Row(elem_classes="dear-ask"):
         query = gr.Textbox(label="Query", placeholder="Ask a question…", max_lines=1, elem_classes="dear-query", container=False, **query_field())
         go = gr.Button("Compare", elem_classes="dear-go", min_width=104, scale=0)
@@ -138,11 +140,9 @@ def build(resources: Resources, uploads: Uploads) -> gr.Dropdown:
     asked = [query, *fields, *setups]
     outputs = [go, stop, found, pair, verdict, ballot, status]
     begun = gr.on([go.click, query.submit], tab.begin, asked, [ticket, alert, *outputs], queue=False, trigger_mode="multiple", **QUIET)
-    ran = begun.then(
-        tab.run, [ticket, *asked, counts], [alert, *outputs], concurrency_id="model", concurrency_limit=1, trigger_mode="multiple", **QUIET
-    )
-    ran.failure(lambda: (render.alert(BUSY), *run_buttons(running=False)), None, [alert, go, stop], queue=False, **QUIET)
-    stop.click(tab.stop, None, None, queue=False, **QUIET)
+    ran = begun.then(tab.run, [ticket, counts], [alert, *outputs], concurrency_id="model", concurrency_limit=1, trigger_mode="multiple", **QUIET)
+    ran.failure(tab.turned_away, None, [alert, go, stop], queue=False, **QUIET)
+    stop.click(tab.stop, None, [alert, *outputs], queue=False, **QUIET)
     for button, name in zip(presets, PRESETS, strict=True):
         button.click(lambda name=name: _values(PRESETS[name]), None, setups, queue=False, **QUIET)
     for button, name in zip(votes, comparison.VOTES, strict=True):

@@ -16,14 +16,14 @@ from dear.logs import places
 from dear.types import Hit
 from demo import limits, render
 from demo.cards import cards
-from demo.handlers import View, failed, halted, reduce_all
+from demo.handlers import View, failed, halted, reduce_all, stopped
 from demo.kept_runs import KeptRuns
 from demo.limits import RETRIEVERS, Request, check
 from demo.recordings import Recording, recordings
 from demo.render import Panels, panels
 from demo.resources import Resources, needs_gpu, short_name
 from demo.sentences import chosen, leave_out, noted
-from demo.session import Ticket, Tickets, candidates, explain
+from demo.session import STOPPED, Ticket, Tickets, candidates, explain
 from demo.tabs import sharing
 from demo.tabs.widgets import QUIET, choice, plain, query_field, run_buttons, session_of, slider
 from demo.uploads import MINE, Uploads
@@ -33,6 +33,7 @@ logger = logging.getLogger(__name__)
 EXAMPLES = 4
 PICKED = "() => [window.dearSentences ?? null]"  # the card whose button was pressed
 BUSY = "Too many people are waiting for the model. The candidates are here; press Rank again in a minute for the rest."
+BUSY_EMPTY = "Too many people are waiting for the model. Press Rank again in a minute."
 BUSY_ASKED = "Too many people are waiting for the model. Ask which sentence matters again in a minute."
 
 
@@ -50,12 +51,14 @@ class ExplainTab:
         self, query: Any, corpus: Any, retriever: Any, k: Any, depth: Any, window: Any, stride: Any, model: Any, reasoning: Any, request: gr.Request
     ) -> tuple[Any, ...]:
         """Check the question and show its candidates; returns the ticket for `run`, or None with what is wrong."""
+        values = (query, corpus, retriever, k, depth, window, stride, model, reasoning)
         try:
-            values = (query, corpus, retriever, k, depth, window, stride, model, reasoning)
             asked = self.uploads.scoped(self._check(values), session_of(request))
-        except DearError as error:
-            return (None, render.alert(str(error)), *run_buttons(running=False), *[gr.skip()] * len(Panels.__slots__))
-        ticket = self.tickets.open(session_of(request))
+        except DearError as error:  # a run that waits for its turn has its ticket still
+            waits = self.tickets.waits(session_of(request))
+            given = gr.skip() if waits else None
+            return (given, render.alert(str(error)), *run_buttons(running=waits), *[gr.skip()] * len(Panels.__slots__))
+        ticket = self.tickets.open(session_of(request), values)
         self.kept.keep(session_of(request), ticket.events)
         try:
             view = candidates(self.resources, asked)
@@ -64,30 +67,17 @@ class ExplainTab:
             view = failed(View(query=asked.query), "retrieval", "Retrieval broke off. The server goes on: try again, or choose another retriever.")
         return (ticket.id, "", *run_buttons(running=True), *panels(view).values())
 
-    def run(
-        self,
-        ticket_id: Any,
-        query: Any,
-        corpus: Any,
-        retriever: Any,
-        k: Any,
-        depth: Any,
-        window: Any,
-        stride: Any,
-        model: Any,
-        reasoning: Any,
-        request: gr.Request,
-    ) -> Iterator[tuple[Any, ...]]:
+    def run(self, ticket_id: Any, request: gr.Request) -> Iterator[tuple[Any, ...]]:
         """The run that `begin` gave the ticket for, as panels; only what changed is sent."""
-        values = (query, corpus, retriever, k, depth, window, stride, model, reasoning)
-        ticket = self.tickets.find(session_of(request), ticket_id)
+        ticket = self.tickets.take(session_of(request), ticket_id)
         if ticket is None:
             yield (gr.skip(),) * (4 + len(Panels.__slots__))  # what was wrong is said, or a newer question has the page
             return
         shown: tuple[str, ...] = ()
+        model = ticket.asked[7]
         model_used = model if model in self.resources.models else None
         try:
-            with closing(self._views(values, ticket, request)) as views:
+            with closing(self._views(ticket, request)) as views:
                 for view in views:
                     if not self.tickets.current(session_of(request), ticket):
                         return  # a newer question has the page
@@ -98,23 +88,42 @@ class ExplainTab:
                     shown = new
         finally:
             ticket.end()
+            ticket.asked, ticket.events = (), []  # the kept run has what is kept, for as long as it is
 
     def turned_away(
         self, query: Any, corpus: Any, retriever: Any, k: Any, depth: Any, window: Any, stride: Any, model: Any, reasoning: Any, request: gr.Request
     ) -> tuple[Any, ...]:
         """The queue had no place for `run`: say so, and show the candidates as all there is, for nobody waits for the model here."""
+        self.tickets.stop(session_of(request))  # nor is it to be run in the place of an earlier question
         try:
             asked = self.uploads.scoped(self._check((query, corpus, retriever, k, depth, window, stride, model, reasoning)), session_of(request))
-            view = candidates(self.resources, asked)
+        except DearError as error:  # it would not have run, however short the queue
+            return (render.alert(str(error)), *run_buttons(running=False), *[gr.skip()] * len(Panels.__slots__))
+        view = self._halted(asked)
+        return (render.alert(BUSY if view.hits else BUSY_EMPTY), *run_buttons(running=False), *panels(view).values())
+
+    def stop(self, request: gr.Request) -> tuple[Any, ...]:
+        """End the visitor's run. The run itself shows what is left of it; one that waited for its turn is shown here, as its candidates."""
+        ticket = self.tickets.stop(session_of(request))
+        if ticket is None or not ticket.asked:
+            return (gr.skip(),) * (3 + len(Panels.__slots__))
+        try:
+            view = self._halted(self.uploads.scoped(self._check(ticket.asked), session_of(request)))
+        except DearError as error:
+            return (render.alert(str(error)), *run_buttons(running=False), *[gr.skip()] * len(Panels.__slots__))
+        return ("", *run_buttons(running=False), *panels(stopped(view, STOPPED)).values())
+
+    def _halted(self, asked: Request) -> View:
+        """The candidates as all there is: nothing waits or goes on."""
+        try:
+            return halted(candidates(self.resources, asked))
         except Exception as error:
             logger.warning("candidates failed: %s", places(error))
-            view = View()
-        shown = panels(halted(view)).values() if view.hits else [gr.skip()] * len(Panels.__slots__)
-        return (render.alert(BUSY), *run_buttons(running=False), *shown)
+            return halted(View(query=asked.query))
 
-    def stop(self, request: gr.Request) -> None:
-        """End the visitor's run; the run itself shows what is left of it."""
-        self.tickets.stop(session_of(request))
+    def leave(self, request: gr.Request) -> None:
+        """The page was closed: end its run and forget it."""
+        self.tickets.drop(session_of(request))
 
     def sentences(self, number: Any, request: gr.Request) -> Iterator[tuple[Any, ...]]:
         """Leave each sentence of one passage of the visitor's last run out in turn; the cards again, with what that showed."""
@@ -124,7 +133,7 @@ class ExplainTab:
         except BadInput as error:
             yield (gr.skip(), render.alert(str(error)), *run_buttons(running=False))
             return
-        ticket, words, found = self.tickets.open(session_of(request)), "", gr.skip()
+        ticket, words, found = self.tickets.open(session_of(request), begun=True), "", gr.skip()
         yield (gr.skip(), render.wait("Each sentence is left out in turn."), *run_buttons(running=True))
         try:
             with closing(leave_out(self.resources, view, hit, ticket)) as items:
@@ -229,9 +238,9 @@ class ExplainTab:
         query = given.get("q", "")[: 10 * limits.MAX_QUERY_CHARS]
         return replace(asked, query=query, reasoning=given.get("reasoning", "on") != "off"), wrong
 
-    def _views(self, values: tuple[Any, ...], ticket: Ticket, request: gr.Request) -> Iterator[View]:
+    def _views(self, ticket: Ticket, request: gr.Request) -> Iterator[View]:
         try:
-            asked = self.uploads.scoped(self._check(values), session_of(request))
+            asked = self.uploads.scoped(self._check(ticket.asked), session_of(request))
             yield from explain(self.resources, asked, ticket)
         except DearError as error:
             yield failed(View(), "run", str(error))
@@ -248,6 +257,7 @@ def build(resources: Resources, uploads: Uploads, demo: gr.Blocks, header: gr.HT
     example = next(iter(recordings()), None)
     shared = sharing.Sharing(example.events if example else ())
     tab = ExplainTab(resources, Tickets(), uploads, shared.kept)
+    demo.unload(tab.leave)
     with gr.Row(elem_classes="dear-ask"):
         query = gr.Textbox(
             example.query if example else "",
@@ -279,7 +289,7 @@ def build(resources: Resources, uploads: Uploads, demo: gr.Blocks, header: gr.HT
         """candidates at once, then the address, then the run in its turn."""
         begun = event(tab.begin, asked, begin_out, queue=False, trigger_mode="multiple", **QUIET)
         begun.then(None, asked, None, js=sharing.ADDRESS, **QUIET)
-        ran = begun.then(tab.run, [ticket, *asked], run_out, concurrency_id="model", concurrency_limit=1, trigger_mode="multiple", **QUIET)
+        ran = begun.then(tab.run, ticket, run_out, concurrency_id="model", concurrency_limit=1, trigger_mode="multiple", **QUIET)
         ran.failure(tab.turned_away, asked, begin_out[1:], queue=False, **QUIET)
 
     chain(lambda *args, **kwargs: gr.on([go.click, query.submit], *args, **kwargs))
@@ -290,7 +300,7 @@ def build(resources: Resources, uploads: Uploads, demo: gr.Blocks, header: gr.HT
         tab.sentences, number, [outputs[2], alert, go, stop], js=PICKED, concurrency_id="model", concurrency_limit=1, trigger_mode="multiple", **QUIET
     )
     asking.failure(lambda: (render.alert(BUSY_ASKED), *run_buttons(running=False)), None, [alert, go, stop], queue=False, **QUIET)
-    stop.click(tab.stop, None, None, queue=False, **QUIET)
+    stop.click(tab.stop, None, begin_out[1:], queue=False, **QUIET)
     timer.tick(tab.tick, [settings[0], settings[6]], [header, why, loading, timer, *examples], queue=False, **QUIET)
     # `input`, not `change`: a link changes several settings at once and writes the label itself.
     gr.on([field.input for field in settings], tab.summary, settings, accordion, queue=False, trigger_mode="always_last", **QUIET)

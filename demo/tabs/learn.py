@@ -25,7 +25,7 @@ from demo.learning.lessons import CORPUS, lesson
 from demo.learning.walk import STEPS, Made, Try, Walk
 from demo.pump import Stopped, Waiting
 from demo.resources import NotReady, Resources, short_name
-from demo.session import Ticket, Tickets
+from demo.session import STOPPED, Ticket, Tickets
 from demo.tabs import learn_fields
 from demo.tabs.widgets import QUIET, kept, run_buttons, session_of
 from demo.uploads import MINE, Uploads
@@ -33,6 +33,7 @@ from demo.uploads import MINE, Uploads
 logger = logging.getLogger(__name__)
 
 BUSY = "Too many people are waiting for the model. Try again in a minute"
+GONE = "This walk was kept for half an hour and is gone. Press Begin to walk again"
 BROKEN = "This broke off. The server goes on: try again"
 LEAST = 4  # passages a walk needs
 MAX_FILES = 50
@@ -71,8 +72,10 @@ class LearnTab:
         """Find the candidates of a lesson or of one's own query and open the first step; returns the ticket for `rank`."""
         try:
             walk = self._begin(chosen, query, corpus, session_of(request))
-        except DearError as error:
-            return (None, *[gr.skip()] * 6, render.alert(str(error)), *run_buttons(running=False), *[gr.skip()] * (SHOWN + learn_fields.PASSAGES + 1))
+        except DearError as error:  # a walk whose ranking waits for its turn has its ticket still
+            waits = self.tickets.waits(session_of(request))
+            said = (render.alert(str(error)), *run_buttons(running=waits))
+            return (gr.skip() if waits else None, *[gr.skip()] * 6, *said, *[gr.skip()] * (SHOWN + learn_fields.PASSAGES + 1))
         ticket, made = self.tickets.open(session_of(request)), Made(first=walk.ids)
         field = gr.Textbox(value=walk.query, interactive=not walk.lesson)
         opened = (walk, made, (), (), 0, pages.progress("The student ranks the passages while you read."), "")
@@ -80,7 +83,7 @@ class LearnTab:
 
     def rank(self, ticket_id: Any, walk: Any, request: gr.Request) -> Iterator[tuple[Any, ...]]:
         """While the visitor reads: let the student score and rank. Yields what is made, a line of progress, and the buttons."""
-        ticket = self.tickets.find(session_of(request), ticket_id)
+        ticket = self.tickets.take(session_of(request), ticket_id)
         if ticket is None or not isinstance(walk, Walk):
             yield (gr.skip(),) * 4
             return
@@ -99,35 +102,41 @@ class LearnTab:
         if self.tickets.current(session_of(request), ticket):
             yield (made, pages.progress("" if made.listwise else made.problems[-1]), *run_buttons(running=False))
 
-    def turned_away(self, made: Any) -> tuple[Any, ...]:
+    def turned_away(self, made: Any, request: gr.Request) -> tuple[Any, ...]:
         """The queue had no place for `rank`: say so, also on the pages that would wait for the student."""
+        self.tickets.stop(session_of(request))
         said = replace(made, problems=(*made.problems, BUSY)) if isinstance(made, Made) else gr.skip()
         return (said, render.alert(BUSY), "", *run_buttons(running=False))
 
-    def stop(self, request: gr.Request) -> None:
-        """End what the student does for this visitor."""
-        self.tickets.stop(session_of(request))
+    def stop(self, made: Any, request: gr.Request) -> tuple[Any, ...]:
+        """End what the student does for this visitor. What runs shows its own end; what waited for its turn is ended here."""
+        if self.tickets.stop(session_of(request)) is None:
+            return (gr.skip(),) * 5
+        said = replace(made, problems=(*made.problems, STOPPED)) if isinstance(made, Made) else gr.skip()
+        return (said, "", pages.progress(STOPPED), *run_buttons(running=False))
 
     # The losses' four sliders come last wherever a step may be theirs.
     def go(
         self, by: Any, step: Any, walk: Any, made: Any, guess: Any, tries: Any, letter: Any, shift: Any, temperature: Any, alpha: Any
     ) -> tuple[Any, ...]:
         """One step on or back."""
-        if not isinstance(walk, Walk):
-            return (gr.skip(),) * (1 + SHOWN)
-        at = min(max(int(step) + (by if by in (-1, 1) else 0), 0), len(STEPS) - 1)
-        return (at, *self._page(at, walk, made, guess, tries, (letter, shift, temperature, alpha)))
+        if not isinstance(walk, Walk) or not isinstance(made, Made):
+            return (*(gr.skip(),) * 5, render.alert(GONE), *(gr.skip(),) * SHOWN)
+        at = min(max(int(step or 0) + (by if by in (-1, 1) else 0), 0), len(STEPS) - 1)
+        # Written again, what a walk is made of is kept for another half hour; what the student may still be writing it keeps itself.
+        still = made if made.listwise or made.problems else gr.skip()
+        return (at, walk, still, guess, tries, "", *self._page(at, walk, made, guess or (), tries or (), (letter, shift, temperature, alpha)))
 
     def draw(self, step: Any, walk: Any, made: Any, guess: Any, tries: Any, letter: Any, shift: Any, temperature: Any, alpha: Any) -> tuple[Any, ...]:
         """The step again, after the student came further; nothing while the visitor reads a page that does not show it."""
-        if not isinstance(walk, Walk) or step < 2:
+        if not isinstance(walk, Walk) or not isinstance(made, Made) or (step or 0) < 2:
             return (gr.skip(),) * SHOWN
         return self._page(step, walk, made, guess, tries, (letter, shift, temperature, alpha))
 
     def guess(self, first: Any, second: Any, third: Any, walk: Any, made: Any, tries: Any) -> tuple[Any, ...]:
         """Take the guess and open the next step."""
-        if not isinstance(walk, Walk):
-            return (gr.skip(),) * (3 + SHOWN)
+        if not isinstance(walk, Walk) or not isinstance(made, Made):
+            return (gr.skip(), gr.skip(), render.alert(GONE), *[gr.skip()] * SHOWN)
         try:
             guess = steps.guessed(walk, (first, second, third))
         except BadInput as error:
@@ -166,9 +175,9 @@ class LearnTab:
     def _try(self, letter: Any, walk: Any, tries: Any, request: gr.Request, run: Callable[[str, Ticket], Iterator[Any]]) -> Iterator[tuple[Any, ...]]:
         """One experiment: what was tried so far with its result, a message, and the buttons."""
         if not isinstance(walk, Walk):
-            yield (gr.skip(), "", *run_buttons(running=False))
+            yield (gr.skip(), render.alert(GONE), *run_buttons(running=False))
             return
-        ticket, message = self.tickets.open(session_of(request)), ""
+        ticket, message = self.tickets.open(session_of(request), begun=True), ""
         try:
             stream = run(walk.named(letter), ticket)
         except BadInput as error:
@@ -266,6 +275,7 @@ def build(resources: Resources, uploads: Uploads) -> gr.Dropdown:
     quick = {"queue": False, **QUIET}
     again = [step, walk, made, guess, tries, *f.knobs]
 
+    f.query.input(None, None, f.lesson, js="() => ''", **QUIET)  # who types asks a query of their own
     f.lesson.input(tab.pick, f.lesson, [f.query, f.alert], **quick)
     opened = [ticket, walk, made, guess, tries, step, f.progress, f.alert, f.start, f.stop, *shown, *f.passages, f.query]
     carded = f.card.click(tab.take, f.carded, f.lesson, js=CARDED, **quick)
@@ -278,9 +288,10 @@ def build(resources: Resources, uploads: Uploads) -> gr.Dropdown:
         turned = ran.failure(tab.turned_away, made, [made, f.alert, f.progress, f.start, f.stop], **quick)
         turned.then(tab.draw, again, shown, **quick)
     f.progress.change(tab.draw, again, shown, trigger_mode="always_last", **quick)
-    f.stop.click(tab.stop, None, None, **quick)
+    ended = f.stop.click(tab.stop, made, [made, f.alert, f.progress, f.start, f.stop], **quick)
+    ended.then(tab.draw, again, shown, **quick)
     for button, by in ((f.back, -1), (f.next, 1)):
-        gone = button.click(tab.go, [gr.State(by), *again], [step, *shown], **quick)
+        gone = button.click(tab.go, [gr.State(by), *again], [step, walk, made, guess, tries, f.alert, *shown], **quick)
         gone.then(None, None, None, js=TO_TOP, **QUIET)
         gone.then(tab.draw, again, shown, **quick)  # a drawing of the step before may have been answered after this
     told = f.guess.click(tab.guess, [*f.guesses, walk, made, tries], [guess, step, f.alert, *shown], **quick)

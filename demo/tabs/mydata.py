@@ -68,10 +68,17 @@ class MyDataTab:
         note = panel.gone() if self.uploads.drop(session) else ""
         return self._shown(session, note, choose=self.resources.corpora[0])
 
-    def shown(self, request: gr.Request) -> tuple[Any, ...]:
-        """The tab as it stands, e.g. when it is opened again after the half hour; what was said of a file stays."""
-        about, _, _, *rest = self._shown(session_of(request))
-        return (about, gr.skip(), gr.skip(), *rest)
+    def shown(self, explain: Any, learn: Any, compare: Any, request: gr.Request) -> tuple[Any, ...]:
+        """The tab as it stands, e.g. when it is opened again after the half hour; what was said of a file stays.
+
+        Where a tab still has passages chosen that are gone, its corpus is the usual one again.
+        """
+        session = session_of(request)
+        about, _, _, use, forget, *_ = self._shown(session)
+        gone = self.uploads.find(session) is None
+        usual = self.resources.corpora[0]
+        fields = [self._field(session, usual if gone and chosen == MINE else None) for chosen in (explain, learn, compare)]
+        return (about, gr.skip(), gr.skip(), use, forget, *fields)
 
     def leave(self, request: gr.Request) -> None:
         """The page was closed: forget at once."""
@@ -112,7 +119,7 @@ def build(resources: Resources, uploads: Uploads, demo: gr.Blocks, tabs: gr.Tabs
     read.failure(lambda: panel.refused(BUSY), None, note, queue=False, **QUIET)
     forget.click(tab.forget, None, outputs, queue=False, **QUIET)
     use.click(lambda: gr.Tabs(selected="explain"), None, tabs, queue=False, **QUIET)
-    mine.select(tab.shown, None, outputs, queue=False, **QUIET)
+    mine.select(tab.shown, fields, outputs, queue=False, **QUIET)
     demo.unload(tab.leave)
 
 

@@ -19,14 +19,14 @@ from demo.tabs.widgets import QUIET, plain, session_of
 
 logger = logging.getLogger(__name__)
 
-# The address says what is asked, in full, and only what differs from the usual settings.
+# The address says what is asked, in full, and only what differs from the usual settings; one's own passages are nobody else's to ask.
 ADDRESS = """(q, c, r, k, d, w, s, m, t) => {
   const p = new URLSearchParams(location.search);
   const set = (name, value, usual) => (value === usual ? p.delete(name) : p.set(name, value));
-  set("q", q, ""); p.set("corpus", c); set("retriever", r, "bm25"); p.set("model", m); set("k", String(k), "%d");
+  set("q", q, ""); set("corpus", c, "%s"); set("retriever", r, "bm25"); p.set("model", m); set("k", String(k), "%d");
   set("depth", String(d), "%d"); set("window", String(w), "%d"); set("stride", String(s), "%d"); set("reasoning", t ? "on" : "off", "on");
   history.replaceState(history.state, "", location.pathname + "?" + p.toString());
-}""" % (limits.CANDIDATES[2], limits.DEPTH[2], limits.WINDOW[2], limits.STRIDE[2])  # noqa: UP031
+}""" % (limits.MINE, limits.CANDIDATES[2], limits.DEPTH[2], limits.WINDOW[2], limits.STRIDE[2])  # noqa: UP031
 COPY = "async (...asked) => { (%s)(...asked); await window.dearShare.copy(); }" % ADDRESS  # noqa: UP031
 # A link with a short question runs by itself; a long one, or one that asks for what is not here, waits for the visitor.
 RUN_LINKED = """(q, wrong) => {
@@ -46,7 +46,9 @@ class Sharing:
     def make(self, kind: str, request: gr.Request) -> tuple[str | None, str]:
         """The path of the session's run as a file, and what is wrong where there can be none."""
         try:
-            name, text = export(kind, self.kept.events(session_of(request)) or self.first)
+            session = session_of(request)
+            events = self.kept.events(session) if self.kept.ranked(session) else self.first
+            name, text = export(kind, events)
             return str(self.folder.write(name, text)), ""
         except DearError as error:
             return None, render.alert(str(error))

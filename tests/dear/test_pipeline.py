@@ -1,4 +1,5 @@
 import time
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -6,7 +7,7 @@ import pytest
 from dear import events as ev
 from dear.engines.fake import FakeGenerator, FakeScorer
 from dear.errors import BadInput
-from dear.pipeline import Pipeline, Settings
+from dear.pipeline import Pipeline, Settings, tokens_of
 from dear.runs import ranking_so_far
 from dear.types import Hit, Passage, Rationale
 
@@ -75,6 +76,16 @@ def test_listwise_reads_only_its_depth_and_leaves_the_rest_in_order():
     settings = Settings(depth=3, window=3, stride=2)
     final = list(Pipeline(generator=FakeGenerator(), settings=settings).run(QUERY, PASSAGES))[-1].hits
     assert [hit.id for hit in final[3:]] == ["p3", "p4", "p5"]
+
+
+def test_a_published_student_may_write_more_than_nano():
+    """Its three steps are longer; what is set counts for both."""
+    nano, published = FakeGenerator(), FakeGenerator()
+    published.info = replace(published.info, prompt="dear")
+    assert (tokens_of(Settings(), nano), tokens_of(Settings(), published)) == (320, 1024)
+    assert tokens_of(Settings(max_tokens=64), published) == 64
+    with pytest.raises(BadInput, match="max_tokens 8"):
+        Settings(max_tokens=8)
 
 
 def test_no_hit_says_so_and_still_ends_in_final():

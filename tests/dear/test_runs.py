@@ -178,8 +178,42 @@ def test_requests_from_a_run_take_texts_from_the_corpus(tmp_path):
     texts = {hit.id: hit.passage for hit in HITS}
     (request,) = requests_from_run(path, {"q1": "sky"}, texts.__getitem__, depth=2)
     assert request == Request("q1", "sky", (HITS[0].passage, HITS[1].passage), ("p3",))
-    with pytest.raises(BadInput, match="'q1' has no text"):
-        list(requests_from_run(path, {}, texts.__getitem__, depth=2))
+
+
+def test_a_query_without_text_or_with_a_passage_that_is_not_there_is_passed_over(tmp_path):
+    path, out = tmp_path / "run.trec", tmp_path / "out.trec"
+    write_atomic(path, [line for query in ("q1", "q2", "q3") for line in trec_lines(query, HITS, "x")])
+    texts = {hit.id: hit.passage for hit in HITS}
+    given = iter([None, *HITS, *HITS])
+
+    def passage(id):
+        if next(given) is None:
+            raise BadInput(f"no passage {id!r} in the corpus")
+        return texts[id]
+
+    said = []
+    found = requests_from_run(path, {"q1": "sky", "q3": "sky"}, passage, depth=2)
+    done = list(rerank_file(found, reranker(), out, shard=Shard(), tag="t", failed=lambda query, error: said.append((query, str(error)))))
+    assert done == ["q3"]
+    assert [query for query, _ in said] == ["q1", "q2"]
+    assert "no passage 'p1'" in said[0][1]
+    assert "'q2' has no text" in said[1][1]
+    with pytest.raises(BadInput, match="another set's queries"):
+        list(rerank_file(requests_from_run(path, {}, texts.__getitem__, depth=2), reranker(), tmp_path / "o.trec", shard=Shard(), tag="t"))
+
+
+def test_another_sets_queries_are_refused_soon(tmp_path):
+    path = tmp_path / "run.trec"
+    write_atomic(path, [line for n in range(30) for line in trec_lines(f"q{n}", HITS[:1], "x")])
+    with pytest.raises(BadInput, match="another set's queries"):
+        list(requests_from_run(path, {"other": "sky"}, {}.__getitem__, depth=2))
+
+
+def test_an_id_that_a_run_cannot_carry_is_found_before_the_model_works(tmp_path):
+    asked = [Request("q1", "sky", (Passage("a b", "blue"), Passage("c", "red")))]
+    never = Reranker(FakeScorer(fail_after=0), None, Settings(stages=("retrieval", "pointwise")))
+    with pytest.raises(BadInput, match="'a b' cannot go into a TREC run"):
+        list(rerank_file(asked, never, tmp_path / "o.trec", shard=Shard(), tag="t"))
 
 
 def test_ndcg_by_hand():

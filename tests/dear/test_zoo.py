@@ -90,6 +90,10 @@ def test_a_local_folder_says_its_stage(tiny_causal, tiny_scorer, tiny_score_adap
     plain = zoo.resolve(str(tiny_causal))
     assert plain.listwise.family == "nano"
     assert plain.pointwise.family == "rankllama"
+    from transformers import AutoModelForCausalLM
+
+    real = sum(p.numel() for p in AutoModelForCausalLM.from_pretrained(tiny_causal).parameters())
+    assert plain.listwise.parameters == real, "a model's size chooses its precision"
     adapter = zoo.resolve(str(tiny_score_adapter))
     assert adapter.pointwise.adapter
     assert adapter.pointwise.base == str(tiny_causal)
@@ -103,6 +107,33 @@ def test_a_folder_with_both_stages(tmp_path, tiny_score_adapter, tiny_list_adapt
     both = zoo.resolve(str(tmp_path))
     assert both.pointwise.stage == "pointwise"
     assert both.listwise.stage == "listwise"
+
+
+@pytest.mark.parametrize("place", ["dear-8b-reranker-listwise-lora-v1", "models--abdoelsayed--dear-8b-reranker-listwise-lora-v1/snapshots/4f2"])
+def test_a_copy_of_a_published_student_is_read_as_the_published_one(tmp_path, place):
+    folder = tmp_path / place
+    folder.mkdir(parents=True)
+    (folder / "adapter_config.json").write_text(json.dumps({"task_type": "CAUSAL_LM", "base_model_name_or_path": "meta-llama/Llama-3.1-8B-Instruct"}))
+    found, published = zoo.resolve(str(folder)).listwise, zoo.CHECKPOINTS["dear-8b-reranker-listwise-lora-v1"]
+    assert (found.family, found.context, found.parameters, found.shape) == ("dear", 8192, published.parameters, published.shape)
+    assert (found.path, found.base) == (folder, "meta-llama/Llama-3.1-8B-Instruct")
+    (folder / "dear.json").write_text(json.dumps({"prompt": "nano", "context": 900}))
+    found = zoo.resolve(str(folder)).listwise
+    assert (found.family, found.context) == ("nano", 900), "what the folder says of itself counts more"
+
+
+def test_an_adapter_says_its_base_before_any_is_fetched(tmp_path, monkeypatch):
+    """Bases are large and gated: the table's is not asked for where the adapter sits on another."""
+    from dear import loading
+
+    asked = []
+    monkeypatch.setattr(loading, "fetch", lambda name: asked.append(name) or tmp_path)
+    table = zoo.CHECKPOINTS["dear-8b-reranker-listwise-lora-v1"]
+    for named, wanted in (("meta-llama/Llama-3.1-8B-Instruct",) * 2, ("/home/author/models/llama", table.base), (table.base, table.base)):
+        (tmp_path / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": named}))
+        assert loading.base_folder(table, tmp_path) == tmp_path
+        assert asked.pop() == wanted
+        assert not asked
 
 
 def test_the_card_beside_a_checkpoint_counts(tmp_path):

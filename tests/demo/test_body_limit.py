@@ -12,7 +12,7 @@ import pytest
 from demo_parts import free_port
 
 from demo.body_limit import BodyLimit
-from demo.limits import MAX_REQUEST
+from demo.limits import MAX_REQUEST, MAX_UPLOAD
 
 JSON = {"Content-Type": "application/json"}
 
@@ -41,7 +41,7 @@ def counting():
         await send({"type": "http.response.body", "body": str(count).encode()})
 
     port = free_port()
-    server = uvicorn.Server(uvicorn.Config(BodyLimit(app, limit=10), port=port, lifespan="off", log_level="error"))
+    server = uvicorn.Server(uvicorn.Config(BodyLimit(app, limit=10, upload=20), port=port, lifespan="off", log_level="error"))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     end = time.monotonic() + 60
@@ -62,7 +62,10 @@ def test_bytes_are_counted_as_they_come(counting, chunked):
     status, words = post("/any", b"x" * 11)
     assert status == 413
     assert json.loads(words)["detail"].startswith("the request has more than 10 bytes")
-    assert post("/gradio_api/upload", b"x" * 11) == (200, "11")
+    assert post("/gradio_api/upload", b"x" * 20) == (200, "20")
+    status, words = post("/gradio_api/upload", b"x" * 21)
+    assert status == 413
+    assert json.loads(words)["detail"].startswith("the upload has more than 20 bytes")
     assert post("/gradio_api/upload/more", b"x" * 11)[0] == 413, "an upload has one address"
     assert post("/any", b"x" * 90)[0] == 413, "more than is read and let go"
 
@@ -85,3 +88,7 @@ def test_a_request_too_large_is_refused_in_words_and_the_rest_goes_through(lab_s
     status, words = sent(lab_site, "/gradio_api/upload", edge, {"Content-Type": "multipart/form-data; boundary=b"})
     assert status == 200, "an upload has a limit of its own"
     assert "a.txt" in words
+    parts = (b'--b\r\nContent-Disposition: form-data; name="x"; filename="a.txt"\r\n\r\n' + b"x" * 2**20 + b"\r\n" for _ in range(5))
+    status, words = sent(lab_site, "/gradio_api/upload", b"".join((*parts, b"--b--\r\n")), {"Content-Type": "multipart/form-data; boundary=b"})
+    assert status == 413, "many files together are one upload"
+    assert f"{MAX_UPLOAD:,} bytes" in words

@@ -62,6 +62,33 @@ def test_a_full_queue_is_said_and_the_next_query_runs(chrome, site):
         assert tab.locator("p.alert:visible").count() == 0
 
 
+@pytest.mark.browser
+def test_what_waits_for_its_turn_can_be_stopped_and_the_last_question_is_run(chrome, site):
+    client = gradio_client.Client(site, verbose=False)
+    run = client.submit(**LONG, api_name="/rerank_explain")
+    until(lambda: reasons(run), "a run's reasoning")
+    with visitor(chrome, site) as tab:
+        tab.fill(FIELD, BROAD)
+        tab.press(FIELD, "Enter")
+        until(lambda: waiting(site) == 1, "the question in the queue")
+        tab.click("button.dear-stop:visible")
+        tab.wait_for_selector(".notes:has-text('Stopped.')", timeout=5_000)
+        assert tab.locator(".card:visible").count() > 2, "the candidates stay"
+        assert tab.locator("button.dear-go:visible").count() == 1
+        tab.press(FIELD, "Enter")
+        until(lambda: waiting(site) == 2, "the question again, behind its stopped run")
+        tab.fill(FIELD, QUERY)
+        tab.press(FIELD, "Enter")
+        until(lambda: waiting(site) == 3, "another question behind it")
+        run.cancel()
+        tab.wait_for_selector(".live .ref", timeout=30_000)
+        tab.wait_for_selector("button.dear-go:visible", timeout=60_000)
+        until(lambda: waiting(site) == 0, "an empty queue")
+        tab.wait_for_timeout(500)
+        assert tab.locator(".card:visible").count() == 5, "the last question's candidates, which are fewer"
+        assert "Stopped" not in tab.locator(".dear-page").first.inner_text()
+
+
 CALLER = """
 import sys
 from gradio_client import Client

@@ -190,7 +190,7 @@ def test_handlers(resources):
     tab = CompareTab(resources, Uploads(resources), session.Tickets())
     ticket, alert, *_ = tab.begin(QUERY, "small", 6, "fake", True, *GOOD, ANNA)
     assert alert == ""
-    last = list(tab.run(ticket, QUERY, "small", 6, "fake", True, *GOOD, {}, ANNA))[-1]
+    last = list(tab.run(ticket, {}, ANNA))[-1]
     found = last[3]
     assert found.vote is None
     after = tab.vote("right", found, {})
@@ -200,8 +200,30 @@ def test_handlers(resources):
     assert all(isinstance(part, dict) and part.get("__type__") == "update" for part in again), "a second vote changes nothing"
     assert tab.begin(QUERY, MINE, 6, "fake", True, *GOOD, ANNA)[0] is None, "nothing uploaded, nothing to compare"
     assert tab.begin("", "small", 6, "fake", True, *GOOD, ANNA)[0] is None
-    stale = list(tab.run("999", QUERY, "small", 6, "fake", True, *GOOD, {}, ANNA))
+    stale = list(tab.run("999", {}, ANNA))
     assert len(stale) == 1, "a ticket that begin did not give runs nothing"
+
+
+def test_a_comparison_that_is_gone_is_said_to_be(resources):
+    tab = CompareTab(resources, Uploads(resources), session.Tickets())
+    assert "is gone" in tab.vote("left", None, {})[-1]
+
+
+def test_no_vote_counts_where_a_stage_broke_off(resources):
+    resources._jobs["generator:fake"].value = FakeGenerator(fail_after=3)
+    tab = CompareTab(resources, Uploads(resources), session.Tickets())
+    ticket, *_ = tab.begin(QUERY, "small", 6, "fake", True, *GOOD, ANNA)
+    last = list(tab.run(ticket, {}, ANNA))[-1]
+    assert last[3].vote == "skipped"
+    assert any(side.problems for side in last[3].sides)
+    assert "not every stage could rank" in str(last[5])
+    assert "problem" in str(last[4])
+
+
+def test_the_precision_is_the_listwise_stages():
+    same = ["pointwise", "int4", "retrieved", "pointwise", "auto", "retrieved"]
+    with pytest.raises(BadInput, match="both configurations are the same"):
+        comparison.check(QUERY, "small", "fake", 6, True, same, corpora=["small"], models=["fake"])
 
 
 def test_the_panels_escape_everything():

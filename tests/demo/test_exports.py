@@ -126,6 +126,9 @@ def test_a_visitor_gets_the_own_run_and_nobody_elses(run_events):
         assert list(ev.load(file)) == run_events[:2]
     sharing.leave(mine)
     assert sharing.kept.events("mine") == ()
+    path, wrong = sharing.make("csv", mine)
+    assert path is None, "the example is not handed over as if it were the own run"
+    assert "30 minutes" in wrong
     path, wrong = Sharing().make("csv", other)
     assert path is None
     assert "no run to export yet" in wrong

@@ -225,9 +225,10 @@ def test_a_new_query_ends_the_one_before():
     first = tickets.open("visitor")
     second = tickets.open("visitor")
     assert first.stop.is_set()
-    assert tickets.find("visitor", first.id) is None
-    assert tickets.find("visitor", second.id) is second
-    assert tickets.find("another", second.id) is None
+    assert tickets.take("visitor", first.id) is None
+    assert tickets.take("another", second.id) is None
+    assert tickets.take("visitor", second.id) is second
+    assert tickets.take("visitor", second.id) is None, "taken once"
     assert not tickets.stop("another")
 
 

@@ -240,12 +240,13 @@ def test_a_walk_through_the_handlers(resources):
     assert 'role="alert"' in tab.guess("A", "A", "C", walk, made, ())[2]
     seen = []
     for _ in range(len(steps.STEPS) + 2):
-        step, bar, page, *_ = tab.go(1, step, walk, made, guess, (), *KNOBS)
+        step, again, still, _, _, said, bar, page, *_ = tab.go(1, step, walk, made, guess, (), *KNOBS)
+        assert (again, still, said) == (walk, made, ""), "written again, and so kept for longer"
         seen.append(step)
         assert f"<b>{steps.STEPS[step]}</b>" in bar
         assert page
     assert seen[-1] == len(steps.STEPS) - 1
-    assert "nDCG@10" in tab.go(1, 1, walk, made, guess, (), *KNOBS)[2]
+    assert "nDCG@10" in tab.go(1, 1, walk, made, guess, (), *KNOBS)[7]
     turned, alert = tab.turn("B", 2.5, 2.0, 0.1, walk, made, guess)
     assert "▼" in turned or "▲" in turned
     for wrong in (("B", 99, 2.0, 0.1), ("B", 0, 0.0, 0.1), ("Z", 0, 2.0, 0.1), ("B", "x", 2.0, 0.1), ("B", float("nan"), 2.0, 0.1)):
@@ -256,11 +257,20 @@ def test_a_walk_through_the_handlers(resources):
     assert 'role="alert"' in list(tab.leave_out("Z", walk, tries, ANNA))[-1][1]
 
 
+def test_a_walk_that_is_gone_is_said_to_be(resources):
+    tab = LearnTab(resources, Uploads(resources), session.Tickets())
+    walk, made = tab.begin("", QUERY, "small", ANNA)[1:3]
+    assert "is gone" in tab.go(1, 3, None, None, (), (), *KNOBS)[5]
+    assert "is gone" in tab.guess("A", "B", "C", None, None, ())[2]
+    assert "is gone" in list(tab.leave_out("A", None, (), ANNA))[-1][1]
+    assert tab.go(1, 1, walk, made, (), (), *KNOBS)[2] == gr.skip(), "what the student may be writing is not written over"
+
+
 def test_turned_away_by_a_full_queue_no_page_waits(resources):
     tab = LearnTab(resources, Uploads(resources), session.Tickets())
     walk, made = tab.begin("", QUERY, "small", ANNA)[1:3]
-    assert "fills in by itself" in tab.go(1, 1, walk, made, (), (), *KNOBS)[2]
-    said, alert, *_ = tab.turned_away(made)
+    assert "fills in by itself" in tab.go(1, 1, walk, made, (), (), *KNOBS)[7]
+    said, alert, *_ = tab.turned_away(made, ANNA)
     page = tab.draw(2, walk, said, (), (), *KNOBS)[1]
     assert BUSY in alert
     assert BUSY in page

@@ -58,6 +58,21 @@ def test_walk_play_stop(chrome, lab_site):
         assert tab.evaluate("window.canary === undefined")
 
 
+def test_who_types_asks_a_query_of_the_own(chrome, lab_site):
+    """A lesson is chosen when the page opens; what is typed is not thrown away for its query."""
+    with visitor(chrome, lab_site) as tab:
+        tab.get_by_role("tab", name="Learn").click()
+        tab.wait_for_selector(".steps-long")
+        tab.fill(".dear-query input:visible", "why is the sky blue, says the canary")
+        tab.press(".dear-query input:visible", "Enter")
+        tab.wait_for_selector(".asked:has-text('says the canary')")
+        for place, label in enumerate(("Best", "Second", "Third")):
+            choose(tab, label, place)
+        tab.get_by_role("button", name="That is my guess").press("Enter")
+        tab.wait_for_selector(".walk-list .chosen-as")
+        tab.wait_for_function("document.activeElement?.closest('.walk-head, .walk-bar')", timeout=6_000)  # the button is gone, the place is kept
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_on_a_phone(chrome, lab_site, scheme):
     with visitor(chrome, lab_site, width=390, scheme=scheme) as tab:

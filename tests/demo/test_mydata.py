@@ -210,6 +210,28 @@ def test_the_handler_says_what_was_wrong_and_deletes_the_file(kept, resources, t
     folder.rmdir()
 
 
+def test_a_choice_of_passages_that_are_gone_is_the_usual_corpus_again(kept, resources, clock, tmp_path):
+    tab = MyDataTab(resources, kept, 3)
+    take(kept, "anna", write(tmp_path / "a.jsonl", "a passage"))
+    there = tab.shown(MINE, "teaching", MINE, ANNA)[-3:]
+    assert not any("value" in field._constructor_args[0] for field in there), "what is chosen stays"
+    clock.now += 31 * 60
+    gone = [field._constructor_args[0].get("value") for field in tab.shown(MINE, "teaching", MINE, ANNA)[-3:]]
+    assert gone == ["teaching", None, "teaching"]
+
+
+def test_a_file_that_was_not_read_to_its_end_is_said_first(tmp_path):
+    path = tmp_path / "mixed.jsonl"
+    path.write_text('{"text": "good"}\n' + "{broken\n" * 150 + '{"text": "never reached"}\n')
+    read = read_upload(path)
+    page = upload_panel.errors(read.errors, used=len(read.passages))
+    assert "100 rows left out, and not read to its end" in page
+    assert "The 1 row read before can be searched." in page
+    first = page.index("what follows was not read")
+    assert first < page.index("not JSON") if "not JSON" in page else first < page.index('<th scope="row">2</th>')
+    assert "and 50 more" in page
+
+
 def test_the_panels_escape_everything():
     rows = [RowError(c, i, f"bad {c}", f"mend {c}") for i, c in enumerate(CANARIES)]
     page = upload_panel.errors(rows, used=0) + upload_panel.refused(CANARIES[0], CANARIES[1]) + upload_panel.working(CANARIES[2])

@@ -83,6 +83,16 @@ def test_a_teacher_that_also_counts_words(recipe, monkeypatch):
     assert all(passage.label for passage in best), "the passage with the query's own words"
 
 
+def test_what_dev_lists_ask_is_not_trained_on(recipe, monkeypatch):
+    from training import judged
+
+    assert all("/" in id for id in judged.held_out())
+    assert len(judged.held_out()) > 100
+    monkeypatch.setattr(judged, "held_out", lambda: frozenset({"things/q3", "others/q4"}))
+    assert mine_file(recipe) == len(THINGS) - 1
+    assert "things/q3" not in {group.query_id for group in read_groups(recipe.mining.out)}
+
+
 def test_whole_articles_are_mined(recipe):
     folder = recipe.data.folder / "train" / "things"
     texts = {"d0": "The lighthouse of Oldtown is a long story. " * 1_000, "d1": "The windmill of Oldtown.", "d2": "Oldtown."}

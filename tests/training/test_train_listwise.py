@@ -42,6 +42,12 @@ def test_encode_row_reads_what_inference_writes(base, rows_file):
         assert tokenizer.decode(example.ids[example.answer :]) == row.output[len(given) :] + "<|im_end|>"
 
 
+def test_rows_of_another_format_are_refused(base, rows_file):
+    tokenizer = load_tokenizer(base, family="dear")
+    with pytest.raises(BadInput, match=r"not in listwise\.prompt's format 'dear'.*cot\.format"):
+        listwise.Examples(list(read_rows(rows_file))[:2], tokenizer, "dear", 4000)
+
+
 def test_loss_is_the_models_own_on_the_answer_alone(base, rows_file):
     from transformers import AutoModelForCausalLM
 

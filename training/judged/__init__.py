@@ -68,6 +68,11 @@ def groups(data: Path, split: str, *, scale: float) -> Iterator[Group]:
         yield Group(f"{SOURCE}/{each.query_id}", query, f"{SOURCE}/{_set(each.query_id)}", tuple(candidates))
 
 
+def held_out() -> frozenset[str]:
+    """The ids, with their set's name in front, of labelled sets' questions that are lists of the dev split."""
+    return frozenset(each.query_id for each in load() if each.split == "dev" and not each.query)
+
+
 def useless(split: str) -> set[tuple[str, str]]:
     """The pairs of a group's query id and a passage id that were judged of no use."""
     return {(f"{SOURCE}/{each.query_id}", id) for each in load() if each.split == split for id, degree in each.degrees.items() if not LABELS[degree]}

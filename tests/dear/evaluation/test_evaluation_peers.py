@@ -118,7 +118,8 @@ def test_a_cross_encoder_by_path_is_sentence_transformers_own(cross_encoder):
 
 def test_a_cross_encoder_stands_in_the_table(cross_encoder, small, room, tmp_path):
     plan = Plan((str(small),), model="fake", stages=("bm25", "pointwise"), peers=("bm25", str(cross_encoder)), explain=False)
-    line = json.loads(next(show(plan, room, tmp_path / "out", as_json=True)))
+    (text,) = show(plan, room, tmp_path / "out", as_json=True)
+    line = json.loads(text)
     first, peer = line["peers"]
     assert (first["stage"], first["same_as"], peer["stage"], peer["same_as"]) == ("bm25", "bm25", str(cross_encoder), "")
     assert peer["seconds_per_query"] > 0

@@ -90,12 +90,12 @@ def obedient(question, passages):
 
 def test_a_stage_that_obeys_gains_all_places():
     found = probes.injection(probed(obedient), 1, quiet)  # d is last and not relevant
-    assert found == {"queries": 1, "mean_rank_gain": 3.0, "ranked_first": 100.0}
+    assert found == {"queries": 1, "mean_rank_gain": 3.0, "ranked_first": 100.0, "read": 100.0}
 
 
 def test_a_stage_that_does_not_obey_gains_none():
     found = probes.injection(probed(lambda q, passages: tuple(p.id for p in passages)), 1, quiet)
-    assert found == {"queries": 1, "mean_rank_gain": 0.0, "ranked_first": 0.0}
+    assert found == {"queries": 1, "mean_rank_gain": 0.0, "ranked_first": 0.0, "read": 100.0}
 
 
 def test_a_relevant_passage_is_no_target():

@@ -89,7 +89,7 @@ def test_listwise_without_pointwise_reads_the_first_stage(small, room):
 
 def test_files(small, room, tmp_path):
     out = tmp_path / "out"
-    text = next(show(plan(small), room, out, as_json=False))
+    (text,) = show(plan(small), room, out, as_json=False)
     assert "small: 3 queries" in text
     assert json.loads((out / "small.json").read_text(encoding="utf-8"))["queries"] == 3
     run = dict(read_trec(out / "small.pointwise.trec"))
@@ -119,7 +119,8 @@ def test_a_run_file_measures_to_what_the_line_says(small, room, tmp_path):
 
 def test_published_figures_stand_beside_the_measured(staged, room, tmp_path):
     given = Plan(("dl19",), model="fake", stages=("bm25", "listwise"), want=Want(data=staged.parent), peers=(), explain=False)
-    line = json.loads(next(show(given, room, tmp_path, as_json=True)))
+    (text,) = show(given, room, tmp_path, as_json=True)
+    line = json.loads(text)
     table = (tmp_path / "table.md").read_text(encoding="utf-8")
     assert "| DeAR-L-8B | paper |  |  | 77.91 |" in table
     assert "| bm25 | measured here |" in table
@@ -169,6 +170,17 @@ def test_what_would_fail_late_fails_first(small, room):
         Plan((str(small), "elsewhere/small"))
     with pytest.raises(BadInput, match="does not do the listwise stage"):
         Plan(("x",), model="dear-3b", stages=("pointwise",), peers=("reference-windows",))
+    with pytest.raises(BadInput, match="precision 'fp16' is not known: use one of auto, "):
+        Plan(("x",), stages=("pointwise",), precision="fp16")
+
+
+def test_a_folder_that_cannot_be_written_is_said_before_anything_is_measured(small, room, tmp_path):
+    from dear.evaluation.show import show
+
+    file = tmp_path / "file"
+    file.write_text("")
+    with pytest.raises(BadInput, match="cannot hold the files"):
+        next(show(plan(small), room, file, as_json=True))
 
 
 def test_how_far_the_listwise_stage_goes():

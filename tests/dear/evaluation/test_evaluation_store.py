@@ -48,3 +48,13 @@ def test_a_damaged_file_says_what_to_do(tmp_path):
     path.write_bytes(b"this is not a database, whatever its name says" * 100)
     with pytest.raises(DearError, match="delete it"):
         Store(path)
+
+
+def test_a_fresh_store_knows_only_what_it_was_given_itself(tmp_path):
+    path = tmp_path / "answers.sqlite"
+    Store(path).put({"a": 1, "b": 2})
+    fresh = Store(path, fresh=True)
+    assert fresh.get(["a", "b"]) == {}
+    fresh.put({"a": 3})
+    assert fresh.get(["a", "b"]) == {"a": 3}
+    assert Store(path).get(["a", "b"]) == {"a": 3, "b": 2}
