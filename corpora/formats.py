@@ -116,8 +116,9 @@ def passage_of(fields: dict[str, Any], text_fields: tuple[str, ...] = TEXT_FIELD
     title = fields.get("title")
     if title is not None and not isinstance(title, str):
         raise ValueError(f"the title is a JSON {type(title).__name__}", "write it as a string")
-    text = text if text.strip() else (title or "").strip()  # collections have documents of a title alone, and judgments of them
-    if not text:
+    if not text.strip() and title:  # collections have documents of a title alone, and judgments of them
+        text, title = title.strip(), ""
+    if not text.strip():
         raise ValueError("the text is empty", "remove the row or fill it in")
     return _id(_pick(fields, ID_FIELDS)), (title or "").strip(), text
 

@@ -275,7 +275,6 @@ def build(resources: Resources, uploads: Uploads) -> gr.Dropdown:
     quick = {"queue": False, **QUIET}
     again = [step, walk, made, guess, tries, *f.knobs]
 
-    f.query.input(None, None, f.lesson, js="() => ''", **QUIET)  # who types asks a query of their own
     f.lesson.input(tab.pick, f.lesson, [f.query, f.alert], **quick)
     opened = [ticket, walk, made, guess, tries, step, f.progress, f.alert, f.start, f.stop, *shown, *f.passages, f.query]
     carded = f.card.click(tab.take, f.carded, f.lesson, js=CARDED, **quick)
