@@ -18,7 +18,7 @@ from zlib import crc32
 from dear import events as ev
 from dear.errors import BadInput, DearError, EngineError
 from dear.evaluation.questions import asked, readable
-from dear.pipeline import NANO_TOKENS, tokens_of
+from dear.pipeline import tokens_of
 from dear.reranker import Reranker, as_passage
 from dear.runs import open_lines, read_trec, text_lines, trec_lines, write_atomic
 from dear.types import Hit, Passage
@@ -148,8 +148,7 @@ def _alone(out: Path) -> Iterator[None]:
 
 def _about(reranker: Reranker) -> dict[str, str]:
     parts = {"pointwise": reranker.scorer, "listwise": reranker.generator}
-    tokens = tokens_of(reranker.settings, reranker.generator) if reranker.generator else reranker.settings.max_tokens or NANO_TOKENS
-    settings = replace(reranker.settings, max_tokens=tokens)
+    settings = replace(reranker.settings, max_tokens=tokens_of(reranker.settings, reranker.generator))
     return {name: part.info.chip() for name, part in parts.items() if part} | {"settings": json.dumps(asdict(settings))}
 
 

@@ -132,8 +132,7 @@ def _load(checkpoint: zoo.Checkpoint, precision: str, device: str, *, want: Lite
         raise BadInput(f"unknown precision {precision!r}: use one of {', '.join(PRECISIONS)}")
     folder = fetch(checkpoint.source)
     card = zoo.read_card(folder)
-    if checkpoint.hub_id and checkpoint.name not in zoo.CHECKPOINTS:  # a local folder's card was read when its name was resolved
-        checkpoint = zoo.with_card(checkpoint, card)
+    checkpoint = zoo.as_found(checkpoint, folder)
     is_adapter = (folder / "adapter_config.json").is_file()
     base = base_folder(checkpoint, folder) if is_adapter else folder
     head = head_of(folder)

@@ -66,9 +66,9 @@ TOKENS = {"dear": 1024}  # the published student writes three steps; its run_lis
 NANO_TOKENS = 320
 
 
-def tokens_of(settings: Settings, generator: Generator) -> int:
+def tokens_of(settings: Settings, generator: Generator | None) -> int:
     """Tokens of reasoning a window, set or as the generator's prompt family needs."""
-    return settings.max_tokens or TOKENS.get(generator.info.prompt, NANO_TOKENS)
+    return settings.max_tokens or TOKENS.get(generator.info.prompt if generator else "", NANO_TOKENS)
 
 
 @dataclass

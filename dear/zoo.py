@@ -312,6 +312,14 @@ def with_card(checkpoint: Checkpoint, card: dict[str, object]) -> Checkpoint:
     return replace(checkpoint, **{field: card[key] for key, field in known.items() if card.get(key) is not None})
 
 
+def as_found(checkpoint: Checkpoint, folder: Path) -> Checkpoint:
+    """The checkpoint, now that its files are in `folder`: one from the hub that is not in the table is read as its card says.
+
+    A local folder's card was read when its name was resolved.
+    """
+    return with_card(checkpoint, read_card(folder)) if checkpoint.hub_id and checkpoint.name not in CHECKPOINTS else checkpoint
+
+
 def read_card(folder: Path) -> dict[str, object]:
     """`dear.json` beside a checkpoint (empty when absent): base_sha256, base, layers, prompt, q_len, p_len, excerpt, context, stage."""
     return read_json(folder / "dear.json")

@@ -109,8 +109,7 @@ class OnnxGenerator:
 
     def __init__(self, checkpoint: zoo.Checkpoint, *, precision: str = "int8", name: str = "", reason: str = "") -> None:
         source = fetch(checkpoint.source)
-        if checkpoint.hub_id and checkpoint.name not in zoo.CHECKPOINTS:
-            checkpoint = zoo.with_card(checkpoint, zoo.read_card(source))
+        checkpoint = zoo.as_found(checkpoint, source)
         folder = export(checkpoint, precision=precision)
         og: Any = require("onnxruntime_genai", extra=INSTALL)
         self._tokenizer = load_tokenizer(folder, family=checkpoint.family)
