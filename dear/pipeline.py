@@ -38,15 +38,15 @@ class Retriever(Protocol):
 class Settings:
     """How far each stage goes. `depth` passages go to the listwise stage, in windows of `window` moved by `stride`.
 
-    `max_tokens` of reasoning are written a window; None: as many as the student's prompt family needs (`tokens_of`).
+    `max_tokens` of reasoning are written a window. None: windows and tokens as the student's prompt family has them (`windows_of`, `tokens_of`).
 
     Raises `BadInput` on a value outside its limits.
     """
 
     candidates: int = 20
     depth: int = 10
-    window: int = 10
-    stride: int = 5
+    window: int | None = None
+    stride: int | None = None
     reasoning: bool = True
     max_tokens: int | None = None
     stages: tuple[Stage, ...] = STAGES
@@ -56,7 +56,7 @@ class Settings:
             value = getattr(self, name)
             if value is not None and not low <= value <= high:
                 raise BadInput(f"{name} {value} is outside {low}..{high}: choose a value inside")
-        schedule(2, self.window, self.stride)
+        schedule(2, *windows_of(self, None))
         unknown = set(self.stages) - set(STAGES)
         if unknown:
             raise BadInput(f"unknown stage {sorted(unknown)[0]!r}: choose among {', '.join(STAGES)}")
@@ -64,6 +64,22 @@ class Settings:
 
 TOKENS = {"dear": 1024}  # the published student writes three steps; its run_listwise.sh has this limit
 NANO_TOKENS = 320
+
+
+WINDOWS = {"dear": (20, 10)}  # arXiv 2508.16998; passages of a window, and how far the next one lies
+NANO_WINDOWS = (10, 5)  # what a context of 4,096 tokens and a CPU carry
+
+
+def windows_of(settings: Settings, generator: Generator | None) -> tuple[int, int]:
+    """Window and stride, set or as the generator's prompt family has them; where one is set alone, the other is half or twice as much.
+
+    >>> windows_of(Settings(window=8), None)
+    (8, 4)
+    """
+    window, stride = settings.window, settings.stride
+    if window is None and stride is None:
+        return WINDOWS.get(generator.info.prompt if generator else "", NANO_WINDOWS)
+    return (2 * stride if window is None else window, max(1, window // 2) if stride is None else stride)  # type: ignore[operator]
 
 
 def tokens_of(settings: Settings, generator: Generator | None) -> int:
@@ -161,7 +177,7 @@ class Pipeline:
         assert self.generator is not None
         order = list(hits)
         rationales: list[Rationale] = []
-        spans = schedule(min(self.settings.depth, len(hits)), self.settings.window, self.settings.stride)
+        spans = schedule(min(self.settings.depth, len(hits)), *windows_of(self.settings, self.generator))
         for index, (a, b) in enumerate(spans, 1):
             ranked = yield from self._window(query, order[a:b], (index, len(spans), (a, b)))
             inside = {hit.id: hit for hit in order[a:b]}
@@ -206,7 +222,8 @@ class Pipeline:
 
     def _config(self) -> dict[str, str]:
         s = self.settings
-        config = {"candidates": s.candidates, "depth": s.depth, "window": s.window, "stride": s.stride, "reasoning": "on" if s.reasoning else "fast"}
+        window, stride = windows_of(s, self.generator)
+        config = {"candidates": s.candidates, "depth": s.depth, "window": window, "stride": stride, "reasoning": "on" if s.reasoning else "fast"}
         for stage, part in (("pointwise", self.scorer), ("listwise", self.generator)):
             if part is not None and stage in s.stages:
                 config[stage] = part.info.chip()

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 from dear import events as ev
 from dear.engines import EngineInfo, Scored, Scorer
 from dear.errors import EngineError
-from dear.pipeline import Pipeline, Settings
+from dear.pipeline import Pipeline, Settings, windows_of
 from dear.types import Hit, Passage
 from dear.windows import schedule
 from demo.recordings import recordings
@@ -46,7 +46,7 @@ class _Given:
 
 def seconds(model: str, query: str, hits: tuple[Hit, ...], settings: Settings, judgments: Mapping[str, int]) -> int:
     """How long the GPU is asked for: by the number of pairs and of windows. The arguments are those of `rerank`."""
-    windows = len(schedule(min(settings.depth, len(hits)), settings.window, settings.stride))
+    windows = len(schedule(min(settings.depth, len(hits)), *windows_of(settings, None)))
     return min(MOST_S, round(START_S + PAIR_S * len(hits) + windows * (WINDOW_S if settings.reasoning else FAST_WINDOW_S)))
 
 

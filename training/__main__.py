@@ -1,4 +1,4 @@
-"""Command line: `python -m training {mine,teacher,pointwise,ablate,cot,listwise,merge,average,report,plan} RECIPE [key=value …]`."""
+"""Command line: `python -m training {mine,teacher,mix,pointwise,ablate,cot,listwise,merge,average,report,plan} RECIPE [key=value …]`."""
 
 from __future__ import annotations
 
@@ -43,6 +43,18 @@ def teacher(recipe: Name, overrides: Overrides = None) -> None:
     print(f"{loaded.teacher.out}: {found.dropped:,} of {found.seen:,} negatives dropped, {found.groups_lost:,} groups lost")
     for kind, values in found.quantiles.items():
         print(f"  teacher score, {kind:8s} 10 / 50 / 90 %: " + " / ".join(f"{value:.2f}" for value in values))
+
+
+@app.command()
+def mix(recipe: Name, overrides: Overrides = None) -> None:
+    """Draw a further piece's file from lists that are graded throughout, and one of the dev split for pointwise.dev."""
+    from training.mix import mix_files
+
+    loaded = _load(recipe, overrides)
+    counts, dev = mix_files(loaded)
+    print(f"{sum(counts.values()):,} lists in {loaded.mix.out}: " + ", ".join(f"{count:,} {kind}" for kind, count in counts.items() if count))
+    if loaded.mix.dev_out:
+        print(f"{dev:,} lists in {loaded.mix.dev_out}")
 
 
 @app.command()
@@ -151,10 +163,13 @@ def plan(
     gpus: Annotated[int, typer.Option(min=1)] = 1,
     sharded: Annotated[bool, typer.Option(help="Weights split over the GPUs (FSDP, ZeRO-3).")] = False,
 ) -> None:
-    """What both stages will take: parameters, memory per GPU, tokens, hours. Nothing is loaded."""
+    """What the teacher and both stages will take: parameters, memory per GPU, tokens, hours. Nothing is loaded."""
     from training import plan as planning
+    from training import plan_teacher
 
     loaded = _load(recipe, overrides)
+    if bill := plan_teacher.plan_teacher(loaded, gpu=gpu, gpus=gpus):
+        print(plan_teacher.text(bill))
     for stage in ("pointwise", "listwise"):
         print(planning.text(planning.plan(loaded, stage, gpu=gpu, gpus=gpus, sharded=sharded), gpu))
 

@@ -93,7 +93,7 @@ def plan(recipe: Recipe, stage: str, *, gpu: str = "h100", gpus: int = 1, sharde
     memory = _memory(shape, section, work, gpus if sharded else 1, gpu)
     device = GPUS[gpu]
     asked = sum(recipe.data.train.values()) if stage == "pointwise" and all(recipe.data.train.values()) else 0
-    rows = _rows(section.train) or asked or work.rows
+    rows = rows_of(section.train) or asked or work.rows
     tokens = section.epochs * rows * work.tokens
     if section.max_steps > 0:
         rows_at_once = section.groups_per_step if stage == "pointwise" else section.rows_per_step
@@ -103,7 +103,7 @@ def plan(recipe: Recipe, stage: str, *, gpu: str = "h100", gpus: int = 1, sharde
     said = (
         f"{gpu}: {device.tflops:g} TFLOP/s ({device.source}), {device.share:.0%} of it reached; {gpus} in all",
         f"{rows:,} rows"
-        + ("" if _rows(section.train) else f" (assumed, {section.train} is not there)")
+        + ("" if rows_of(section.train) else f" (assumed, {section.train} is not there)")
         + f", {work.tokens:,.0f} tokens each ({work.said})",
         "LoRA: the frozen weights need no gradient of their own, so a token costs 4 FLOPs a weight"
         + (", and 2 more for the layers computed again by checkpointing" if section.gradient_checkpointing else ""),
@@ -232,7 +232,8 @@ def _flops_per_token(shape: Shape, section: Any, length: int) -> float:
     return passes * (2 * (shape.linear + 2 * shape.trainable) + 2 * length * shape.hidden * shape.layers)
 
 
-def _rows(path: str) -> int:
+def rows_of(path: str) -> int:
+    """How many rows the file has; 0 where there is none."""
     from training.report import describe
 
     return describe("train", Path(path)).rows if Path(path).is_file() else 0
@@ -258,11 +259,12 @@ def text(found: Plan, gpu: str) -> str:
     memory = GPUS[gpu].memory
     fits = "fits" if found.total / GB <= memory else "does NOT fit"
     lines.append(f"  {'together':13s} {found.total / GB:8.2f} GB  {fits} {memory:g} GB")
-    lines.append(f"  tokens {found.tokens:,.0f}, about {_hours(found.hours)}")
+    lines.append(f"  tokens {found.tokens:,.0f}, about {hours_text(found.hours)}")
     return "\n".join(lines + [f"  assumed: {said}" for said in found.assumptions])
 
 
-def _hours(hours: float) -> str:
+def hours_text(hours: float) -> str:
+    """A duration for people."""
     if not math.isfinite(hours) or hours <= 0:
         return "no time: there are no rows yet, make them or name a file"
     return f"{hours:,.1f} hours" if hours >= 1 else f"{hours * 60:,.0f} minutes" if hours * 60 >= 1 else "under a minute"

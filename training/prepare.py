@@ -59,7 +59,7 @@ def mine_file(recipe: Recipe, progress: Progress = logger.info) -> int:
             groups.append(islice(mining.fitted(mining.read_tevatron(path), settings), recipe.data.train[name] or None))
     groups += _graded_by_their_writer(recipe)
     if recipe.data.judged:
-        groups.append(judged.groups(recipe.data.folder, "train", scale=_best(recipe)))
+        groups.append(judged.groups(recipe.data.folder, "train", scale=best_score(recipe)))
     if not groups:
         raise BadInput("data.train is empty and data.teaching, data.practice and data.judged are false: name at least one set")
     found = _counted(groups, progress)
@@ -141,7 +141,7 @@ def _graded_by_their_writer(recipe: Recipe) -> list[Iterator[Group]]:
     return groups + ([practice_groups("train")] if recipe.data.practice else [])
 
 
-def _best(recipe: Recipe) -> float:
+def best_score(recipe: Recipe) -> float:
     """What the teacher gives the best grade; judged lists need it where the recipe's `teacher.grades` is 0, too."""
     return (recipe.teacher.grades or GRADE) * max(judged.LABELS.values())
 

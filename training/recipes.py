@@ -99,6 +99,26 @@ class Teacher:
 
 
 @dataclass(frozen=True)
+class Mix:
+    """A further piece of stage 1 on lists that are graded throughout: how many of each kind (0 = none, -1 = all; see `training.mix`)."""
+
+    questions: int = number(0, -1)  # judged lists of bare questions
+    sets: int = number(0, -1)  # of labelled sets' questions
+    written: int = number(0, -1)  # of queries written for passages of the labelled sets
+    web: int = number(0, -1)  # of queries as typed into a search engine, written for plain texts
+    practice: int = number(0, -1)  # of the practice topics, those about news apart
+    news: int = number(0, -1)
+    teaching: int = number(0, -1)
+    without: tuple[str, ...] = ()  # files of groups that earlier pieces read
+    size: int = number(12, 2)  # passages a list keeps
+    words: int = number(80, 5)  # of what is read of a long passage
+    dev_lists: int = number(40, 1)  # of each kind in dev_out
+    seed: int = 0
+    out: str = "out/mix.jsonl.gz"
+    dev_out: str = ""  # lists of the dev split, for pointwise.dev
+
+
+@dataclass(frozen=True)
 class Pointwise:
     """Stage 1: LoRA and a score head by CE + RankNet + KL. `layers` keeps the first layers of the base (null = all)."""
 
@@ -221,6 +241,7 @@ class Recipe:
     data: Data = field(default_factory=Data)
     mining: Mining = field(default_factory=Mining)
     teacher: Teacher = field(default_factory=Teacher)
+    mix: Mix = field(default_factory=Mix)
     pointwise: Pointwise = field(default_factory=Pointwise)
     cot: Cot = field(default_factory=Cot)
     listwise: Listwise = field(default_factory=Listwise)
@@ -288,13 +309,13 @@ def check(recipe: Recipe, stage: Literal["pointwise", "listwise", "base"]) -> Pa
 
     if stage != "base":
         section = getattr(recipe, stage)
-        made_by = {"pointwise": "mine, then teacher", "listwise": "cot"}[stage]
+        made_by = {"pointwise": "mine, then teacher` or `mix", "listwise": "cot"}[stage]
         for key in ("train", "dev"):
             value = getattr(section, key)
             if (key == "train" or value) and not Path(value or ".").is_file():
                 remedy = f"make it with `python -m training {made_by}`, or set {stage}.{key}=FILE"
                 if (stage, key) == ("pointwise", "dev"):
-                    remedy = "give a file of groups as `python -m training mine` writes them, of queries that are not trained on, or leave it empty"
+                    remedy = "make it with `python -m training mix` (mix.dev_out), give groups of queries that are not trained on, or leave it empty"
                 raise BadInput(f"{stage}.{key} {value!r} does not exist: {remedy}")
         # a loss that cannot be computed is found before the model is loaded
         if stage == "pointwise" and not (section.cross_entropy or section.ranknet or section.kl):

@@ -31,7 +31,14 @@ logger = logging.getLogger(__name__)
 PACKAGES = ("torch", "transformers", "peft", "accelerate", "safetensors", "tokenizers", "bitsandbytes", "deepspeed", "numpy", "dear-rerank")
 JUDGED = "queries and grades CC BY 4.0, passages as their sets"
 BARE = "questions CC BY-SA 3.0 or 4.0, CC BY 4.0 or Apache-2.0 by their source, grades CC BY 4.0, passages as their sets"
-OURS = {"teaching": "CC BY 4.0", "practice": "CC BY 4.0", "judged": JUDGED, "written": JUDGED, "questions": BARE}  # see their DATA_CARD.md
+OURS = {
+    "teaching": "CC BY 4.0",
+    "practice": "CC BY 4.0",
+    "judged": JUDGED,
+    "written": JUDGED,
+    "web": JUDGED,
+    "questions": BARE,
+}  # see their DATA_CARD.md
 CURVES, PICTURE, DEAR, SCORES = "losses.csv", "losses.png", "dear.json", "scores.json"
 History = Sequence[Mapping[str, Any]]
 

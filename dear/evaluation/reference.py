@@ -34,7 +34,7 @@ def by_reference_windows(opened: Opened, lister: CachedLister, before: Row, top:
 
 def _listed(question: Question, lister: CachedLister, before: Ranked, top: int) -> Ranked:
     order, seconds = list(before.ids[:top]), 0.0
-    window, stride = lister.settings.window, lister.settings.stride
+    window, stride = lister.windows
     windows = spans(len(order), window, stride)
     if windows and windows == schedule(len(order), window, stride):
         windows = [(0, len(order))]  # the same windows: the stage's own answer, which is kept, stands for them

@@ -21,7 +21,7 @@ from dear.engines import EngineInfo, Scored, Scorer
 from dear.errors import EngineError
 from dear.evaluation.store import Store, key_of
 from dear.listwise import Generator
-from dear.pipeline import Pipeline, Settings
+from dear.pipeline import Pipeline, Settings, windows_of
 from dear.types import Passage
 
 # Sources whose change may change an answer; a kept one is then not used. A new comment costs a run, a stale answer costs the truth.
@@ -133,7 +133,7 @@ class CachedLister:
     """The listwise stage of the pipeline, each list ranked once and kept as its events."""
 
     def __init__(self, generator: Generator, store: Store, settings: Settings, weights: str = "") -> None:
-        self.info, self.settings = generator.info, settings
+        self.info, self.settings, self.windows = generator.info, settings, windows_of(settings, generator)
         self._pipeline = Pipeline(generator=generator, settings=settings)
         self._store, self._identity = store, identity(generator.info, weights, WRITING)
 

@@ -7,7 +7,7 @@ import pytest
 from dear import events as ev
 from dear.engines.fake import FakeGenerator, FakeScorer
 from dear.errors import BadInput
-from dear.pipeline import Pipeline, Settings, tokens_of
+from dear.pipeline import Pipeline, Settings, tokens_of, windows_of
 from dear.runs import ranking_so_far
 from dear.types import Hit, Passage, Rationale
 
@@ -78,12 +78,17 @@ def test_listwise_reads_only_its_depth_and_leaves_the_rest_in_order():
     assert [hit.id for hit in final[3:]] == ["p3", "p4", "p5"]
 
 
-def test_a_published_student_may_write_more_than_nano():
-    """Its three steps are longer; what is set counts for both."""
+def test_a_published_student_reads_and_writes_more_than_nano():
+    """Its windows are wider and its three steps longer; what is set counts for both."""
     nano, published = FakeGenerator(), FakeGenerator()
     published.info = replace(published.info, prompt="dear")
     assert (tokens_of(Settings(), nano), tokens_of(Settings(), published)) == (320, 1024)
     assert tokens_of(Settings(max_tokens=64), published) == 64
+    assert (windows_of(Settings(), nano), windows_of(Settings(), published)) == ((10, 5), (20, 10))
+    assert windows_of(Settings(window=6, stride=2), published) == (6, 2)
+    assert (windows_of(Settings(window=7), published), windows_of(Settings(stride=4), nano)) == ((7, 3), (8, 4))
+    with pytest.raises(BadInput, match="stride 9 exceeds window 8"):
+        Settings(window=8, stride=9)
     with pytest.raises(BadInput, match="max_tokens 8"):
         Settings(max_tokens=8)
 

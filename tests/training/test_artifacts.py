@@ -14,7 +14,7 @@ import torch
 
 from dear.errors import BadInput, CheckpointError
 from training import plan as planning
-from training import recipes, report
+from training import plan_teacher, recipes, report
 from training.merge import average, merge
 from training.running import Buckets, last_checkpoint
 
@@ -135,6 +135,25 @@ def test_plan_of_the_published_sizes():
         planning.plan(recipe, "listwise", gpu="b17")
     assert planning.plan(recipes.load("3b"), "pointwise").shape.parameters == pytest.approx(3.2e9, rel=0.01)
     assert planning.plan(recipes.load("teacher-13b"), "pointwise").shape.parameters == pytest.approx(12.9e9, rel=0.01)
+
+
+def test_plan_of_the_teachers_scoring():
+    found = plan_teacher.plan_teacher(recipes.load("8b", ["teacher.precision=nf4"]), gpu="h200")
+    assert found.texts == 40_000 * 32
+    assert found.tokens == found.texts * 228
+    assert found.memory == pytest.approx(7.0e9 + planning.OVERHEAD, rel=0.05)  # 12.9e9 weights in half a byte, embedding in two
+    assert found.hours == pytest.approx(found.tokens * 2 * 12.7e9 / (989e12 * plan_teacher.READING) / 3600, rel=0.01)
+    half = plan_teacher.plan_teacher(recipes.load("8b"), gpu="h200", gpus=2)
+    assert half.hours == pytest.approx(found.hours / 2)
+    assert half.memory == pytest.approx(25.6e9 + planning.OVERHEAD, rel=0.01)
+    assert "pairs to score" in plan_teacher.text(half)
+    assert plan_teacher.plan_teacher(recipes.load("nano-cpu"), gpu="cpu").memory == pytest.approx(90.9e6, rel=0.01)
+    unknown = plan_teacher.plan_teacher(recipes.load("nano-cpu", ["teacher.model=bi-encoder:some/where"]))
+    assert unknown.hours is None
+    assert "not known before it is opened" in plan_teacher.text(unknown)
+    assert plan_teacher.plan_teacher(recipes.load("nano-cpu", ["data.train={}"])) is None
+    with pytest.raises(BadInput, match="unknown gpu 'b17'"):
+        plan_teacher.plan_teacher(recipes.load("8b"), gpu="b17")
 
 
 HISTORY = [

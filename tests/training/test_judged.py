@@ -23,10 +23,10 @@ def test_every_list_has_degrees_and_something_to_find():
     assert len({each.query_id for each in lists}) == len(lists) > 4000
     assert Counter(each.split for each in lists).keys() == {"train", "dev"}
     for each in lists:
-        assert 4 <= len(each.degrees) <= 10, each.query_id
+        assert 4 <= len(each.degrees) <= 12, each.query_id
         assert set(each.degrees.values()) <= set(judged.LABELS), each.query_id
         assert max(each.degrees.values()) >= 2, each.query_id
-        assert bool(each.query) == each.query_id.startswith("written/")
+        assert bool(each.query) == each.query_id.startswith(("written/", "web/"))
 
 
 def test_written_queries_are_not_repeated():
@@ -41,7 +41,7 @@ def test_data_that_was_not_graded_is_refused(tmp_path):
     for name in ("corpus.jsonl", "queries.jsonl"):
         (folder / name).write_text('{"id": "x", "text": "something else", "title": ""}\n')
     (folder / "qrels.tsv").write_text("query-id\tcorpus-id\tscore\nx\tx\t1\n")
-    for name in {id.partition("/")[0] for each in lists for id in (each.query_id, *each.degrees)} - {"boolq", "written"}:
+    for name in {id.partition("/")[0] for each in lists for id in (each.query_id, *each.degrees)} - {"boolq", "written", "web"}:
         (tmp_path / "train" / name).symlink_to(folder)
     with gzip.open(tmp_path / "train" / "questions.jsonl.gz", "wt") as file:
         file.write('{"id": "x", "text": "something else"}\n')
@@ -66,7 +66,7 @@ def test_degrees_are_the_teacher_of_stage_1(shared, tmp_path, monkeypatch):
     """From `mine` and `teach` every list comes out whole, its scores those of the grader, unless nothing in it helps or all does."""
     monkeypatch.delenv("DEAR_DATA", raising=False)
     off = [f"data.{key}" for key in ("train={}", "text=[]", "teaching=false", "practice=false", "judged=true")]
-    out = [f"mining.out={tmp_path}/g.jsonl.gz", f"teacher.out={tmp_path}/t.jsonl.gz", "mining.size=10", "teacher.grades=0"]
+    out = [f"mining.out={tmp_path}/g.jsonl.gz", f"teacher.out={tmp_path}/t.jsonl.gz", "mining.size=12", "teacher.grades=0"]
     recipe = recipes.load("nano-cpu", [f"data.root={shared}", *off, *out])
     train = {f"judged/{each.query_id}": each for each in lists if each.split == "train"}
     assert mine_file(recipe) == len(train)

@@ -1,4 +1,4 @@
-"""Judged lists: passages of the labelled sets, ten to a query, graded whole by a large language model (DATA_CARD.md).
+"""Judged lists: passages of the labelled sets and plain texts, ten or twelve to a query, graded by a large language model (DATA_CARD.md).
 
 `lists.tsv` (query-id, split, query) and `grades.tsv` (query-id, corpus-id, score) hold ids, grades and queries written for the purpose. Questions
 of the sets, and all passages, come from the data's folder, so nothing of the sets is copied here.
