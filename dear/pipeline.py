@@ -79,7 +79,7 @@ def windows_of(settings: Settings, generator: Generator | None) -> tuple[int, in
     window, stride = settings.window, settings.stride
     if window is None and stride is None:
         return WINDOWS.get(generator.info.prompt if generator else "", NANO_WINDOWS)
-    return (2 * stride if window is None else window, max(1, window // 2) if stride is None else stride)  # type: ignore[operator]
+    return (max(2, 2 * stride) if window is None else window, max(1, window // 2) if stride is None else stride)  # type: ignore[operator]
 
 
 def tokens_of(settings: Settings, generator: Generator | None) -> int:

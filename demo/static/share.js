@@ -41,13 +41,16 @@ window.dearShare ??= (() => {
     return done ? Promise.resolve() : Promise.reject(new Error("copying is not allowed here"));
   }
 
-  async function copy() {
-    const said = await write(location.href).then(() => "Link copied", () => "The link could not be copied: it is in the address bar");
+  // `own`: the visitor's passages are what is asked now; they are nobody else's, so the link asks the usual corpus.
+  async function copy(own) {
+    const done = own ? "Link copied, without your passages: it asks the usual corpus" : "Link copied";
+    const said = await write(location.href).then(() => done, () => "The link could not be copied: it is in the address bar");
     const status = document.querySelector(".dear-page [role=status]");
     if (status) status.textContent = said;
     const button = document.querySelector("button.dear-copy");
-    button?.classList.toggle("copied", said === "Link copied");
-    setTimeout(() => button?.classList.remove("copied"), 2_000);
+    button?.classList.toggle("copied", said === done);
+    button?.classList.toggle("own", said === done && own);
+    setTimeout(() => button?.classList.remove("copied", "own"), own ? 5_000 : 2_000);
   }
 
   // A press is answered on the button and, for a screen reader, in the panel's status; a refusal stays until the next press.

@@ -27,7 +27,7 @@ ADDRESS = """(q, c, r, k, d, w, s, m, t) => {
   set("depth", String(d), "%d"); set("window", String(w), "%d"); set("stride", String(s), "%d"); set("reasoning", t ? "on" : "off", "on");
   history.replaceState(history.state, "", location.pathname + "?" + p.toString());
 }""" % (limits.MINE, limits.CANDIDATES[2], limits.DEPTH[2], limits.WINDOW[2], limits.STRIDE[2])  # noqa: UP031
-COPY = "async (...asked) => { (%s)(...asked); await window.dearShare.copy(); }" % ADDRESS  # noqa: UP031
+COPY = 'async (...asked) => { (%s)(...asked); await window.dearShare.copy(asked[1] === "%s"); }' % (ADDRESS, limits.MINE)  # noqa: UP031
 # A link with a short question runs by itself; a long one, or one that asks for what is not here, waits for the visitor.
 RUN_LINKED = """(q, wrong) => {
   const linked = new URLSearchParams(location.search).get("q");

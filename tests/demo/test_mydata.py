@@ -267,6 +267,10 @@ def test_upload_search_forget(chrome, lab_site, tmp_path):
         tab.wait_for_selector("body:not(:has(.rail.told)) .report", timeout=60_000)
         assert tab.locator(".card").count() == 8
         assert tab.evaluate("window.canary === undefined")
+        tab.get_by_role("button", name="Copy link").click()
+        tab.wait_for_function("document.querySelector('.dear-page [role=status]').textContent.includes('without your passages')", timeout=5_000)
+        assert "corpus" not in tab.evaluate("location.search"), "one's own passages are nobody else's to ask"
+        assert tab.locator("button.dear-copy.own").count() == 1
         tab.get_by_role("tab", name="My data").click()
         tab.get_by_role("button", name="Forget my passages").click()
         tab.wait_for_selector(".lab-intro")
