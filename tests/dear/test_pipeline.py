@@ -169,7 +169,10 @@ def test_equal_texts_are_fine():
     assert [hit.id for hit in events[-1].hits] == ["a", "b"]
 
 
-@pytest.mark.parametrize("values", [{"candidates": 0}, {"depth": 2000}, {"window": 1}, {"window": 10, "stride": 11}, {"stride": 0}, {"stages": ("magic",)}, {"max_tokens": 1}])
+@pytest.mark.parametrize(
+    "values",
+    [{"candidates": 0}, {"depth": 2000}, {"window": 1}, {"window": 10, "stride": 11}, {"stride": 0}, {"stages": ("magic",)}, {"max_tokens": 1}],
+)
 def test_settings_outside_their_limits_are_refused(values):
     with pytest.raises(BadInput):
         Settings(**values)

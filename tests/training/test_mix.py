@@ -7,9 +7,9 @@ import pytest
 from dear.errors import BadInput
 from training import recipes
 from training.groups import read_groups, write_groups
-from training.mix import kind_of, mix_files
+from training.mix import KINDS, kind_of, mix_files
 
-BARE = ["data.train={}", "data.text=[]", "data.judged=false"]
+BARE = ["data.train={}", "data.text=[]", "data.judged=false", "mix.dev_out=''", *(f"mix.{kind}=0" for kind in KINDS)]
 
 
 def recipe(folder, *more: str) -> recipes.Recipe:
