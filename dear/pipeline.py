@@ -64,22 +64,20 @@ class Settings:
 
 TOKENS = {"dear": 1024}  # the published student writes three steps; its run_listwise.sh has this limit
 NANO_TOKENS = 320
-
-
-WINDOWS = {"dear": (20, 10)}  # arXiv 2508.16998; passages of a window, and how far the next one lies
+PAPER_WINDOWS = (20, 10)  # arXiv 2508.16998: passages of a window, and how far the next one lies
 NANO_WINDOWS = (10, 5)  # what a context of 4,096 tokens and a CPU carry
 
 
 def windows_of(settings: Settings, generator: Generator | None) -> tuple[int, int]:
-    """Window and stride, set or as the generator's prompt family has them; where one is set alone, the other is half or twice as much.
+    """Window and stride: as set, what is left out of the two being nano's; where neither is set, as the generator's prompt family has them.
 
     >>> windows_of(Settings(window=8), None)
-    (8, 4)
+    (8, 5)
     """
     window, stride = settings.window, settings.stride
-    if window is None and stride is None:
-        return WINDOWS.get(generator.info.prompt if generator else "", NANO_WINDOWS)
-    return (max(2, 2 * stride) if window is None else window, max(1, window // 2) if stride is None else stride)  # type: ignore[operator]
+    if window is None and stride is None and generator and generator.info.prompt == "dear":
+        return PAPER_WINDOWS
+    return NANO_WINDOWS[0] if window is None else window, NANO_WINDOWS[1] if stride is None else stride
 
 
 def tokens_of(settings: Settings, generator: Generator | None) -> int:

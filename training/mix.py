@@ -1,8 +1,8 @@
 """A further piece of stage 1: a file drawn from lists that are graded throughout, without what earlier pieces have read.
 
 Every passage of such a list has a degree, by a large language model (`training.judged`) or by who wrote it (`training.practice`, the
-teaching corpus), and the degree is the teacher. `draw` takes so many lists of each kind at random; `dev` takes those of the dev split, for
-`pointwise.dev`. A passage is cut to what stage 1 reads of it afterwards, the excerpt nearest the query.
+teaching corpus), and the degree is the teacher. `draw` takes so many lists of each kind at random; lists of the dev split, whole, go to a file of
+their own, for `pointwise.dev`. A passage is cut to what stage 1 reads of it afterwards, the excerpt nearest the query.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from pathlib import Path
 
 from dear.errors import BadInput
 from dear.excerpts import excerpt
-from training import judged
+from training import judged, mining
 from training.groups import Group, read_groups, write_groups
-from training.prepare import best_score, practice_groups, teaching_groups
+from training.prepare import best_score, grade_score, practice_groups, teaching_groups
 from training.recipes import Mix, Recipe
 
 KINDS = ("questions", "sets", "written", "web", "practice", "news", "teaching")
@@ -42,7 +42,8 @@ def mix_files(recipe: Recipe) -> tuple[dict[str, int], int]:
 
 
 def draw(groups: Iterable[Group], settings: Mix, read: set[str]) -> list[Group]:
-    """So many lists of each kind as the settings say (0: none, -1: all), in random order, their passages shuffled and at most `size`.
+    """So many lists of each kind as the settings say (0: none, -1: all), in random order, their passages shuffled and at
+    most `size`, of which useless ones are left out first.
 
     Lists whose query ids are in `read`, and those in which no passage is better than another, are passed over.
     """
@@ -59,7 +60,8 @@ def draw(groups: Iterable[Group], settings: Mix, read: set[str]) -> list[Group]:
         random.Random(f"{settings.seed}/{kind}").shuffle(found)
         drawn += found if wanted < 0 else found[:wanted]
     random.Random(settings.seed).shuffle(drawn)
-    return [_shuffled(group, settings) for group in drawn]
+    limits = mining.Mining(positives=settings.size - 1, pool=settings.size, seed=settings.seed)
+    return list(mining.fitted((_shuffled(group, settings.seed) for group in drawn), limits))
 
 
 def kind_of(group: Group) -> str:
@@ -82,28 +84,26 @@ def _dev(groups: Iterable[Group], settings: Mix) -> Iterator[Group]:
         kind = kind_of(group)
         if any(c.label for c in group.passages) and counts[kind] < settings.dev_lists:
             counts[kind] += 1
-            yield _shuffled(group, settings)
+            yield _shuffled(group, settings.seed)
 
 
 def _lists(recipe: Recipe, split: str) -> Iterator[Group]:
-    best = best_score(recipe)
     if recipe.data.judged:
-        yield from judged.groups(recipe.data.folder, split, scale=best)
+        yield from judged.groups(recipe.data.folder, split, scale=best_score(recipe))
     for wanted, groups in ((recipe.data.practice, practice_groups), (recipe.data.teaching, teaching_groups)):
         if wanted:
-            yield from (_by_grade(group, best, recipe.mix) for group in groups(split))
+            yield from (_by_grade(group, grade_score(recipe)) for group in groups(split))
 
 
-def _by_grade(group: Group, best: float, settings: Mix) -> Group:
-    step = best / max(judged.LABELS.values())
-    cut = [replace(c, text=excerpt(group.query, c.text, settings.words), teacher=step * c.label) for c in group.passages]
+def _by_grade(group: Group, each: float) -> Group:
+    cut = [replace(c, text=excerpt(group.query, c.text, judged.WORDS), teacher=each * c.label) for c in group.passages]
     return replace(group, passages=tuple(cut))
 
 
-def _shuffled(group: Group, settings: Mix) -> Group:
+def _shuffled(group: Group, seed: int) -> Group:
     passages = list(group.passages)
-    random.Random(f"{settings.seed}/{group.query_id}/passages").shuffle(passages)
-    return replace(group, passages=tuple(passages[: settings.size]))
+    random.Random(f"{seed}/{group.query_id}/passages").shuffle(passages)
+    return replace(group, passages=tuple(passages))
 
 
 def _known(path: str) -> Iterator[Group]:

@@ -83,17 +83,14 @@ def plan(recipe: Recipe, stage: str, *, gpu: str = "h100", gpus: int = 1, sharde
 
     Raises `BadInput` on an unknown GPU, or a base whose shape is neither on this disk nor in the zoo.
     """
-    if gpu not in GPUS:
-        raise BadInput(f"unknown gpu {gpu!r}: use one of {', '.join(GPUS)}")
+    device = device_of(gpu)
     if gpus < 1:
         raise BadInput(f"gpus {gpus} is below 1: give at least one")
     section = getattr(recipe, stage)
     shape = shape_of(recipe.model.base, section, head=stage == "pointwise")
     work = _pointwise_work(section) if stage == "pointwise" else _listwise_work(recipe)
     memory = _memory(shape, section, work, gpus if sharded else 1, gpu)
-    device = GPUS[gpu]
-    asked = sum(recipe.data.train.values()) if stage == "pointwise" and all(recipe.data.train.values()) else 0
-    rows = rows_of(section.train) or asked or work.rows
+    rows = rows_of(section.train) or (asked_groups(recipe) if stage == "pointwise" else 0) or work.rows
     tokens = section.epochs * rows * work.tokens
     if section.max_steps > 0:
         rows_at_once = section.groups_per_step if stage == "pointwise" else section.rows_per_step
@@ -230,6 +227,18 @@ def _flops_per_token(shape: Shape, section: Any, length: int) -> float:
     """Forward 2 a weight, backward 2 more (activations only), checkpointing 2 more; attention 2 x length x hidden a layer and pass, causal."""
     passes = 2 + section.gradient_checkpointing
     return passes * (2 * (shape.linear + 2 * shape.trainable) + 2 * length * shape.hidden * shape.layers)
+
+
+def device_of(gpu: str) -> Gpu:
+    """The device of this name; raises `BadInput` on an unknown one."""
+    if gpu not in GPUS:
+        raise BadInput(f"unknown gpu {gpu!r}: use one of {', '.join(GPUS)}")
+    return GPUS[gpu]
+
+
+def asked_groups(recipe: Recipe) -> int:
+    """How many groups the recipe asks of its sets; 0 where it takes all of one."""
+    return sum(recipe.data.train.values()) if all(recipe.data.train.values()) else 0
 
 
 def rows_of(path: str) -> int:

@@ -10,8 +10,7 @@ from dataclasses import dataclass
 
 from dear import zoo
 from dear.engines.choice import SMALL
-from dear.errors import BadInput
-from training.plan import GB, GPUS, GROUPS, OVERHEAD, hours_text, rows_of
+from training.plan import GB, GROUPS, OVERHEAD, asked_groups, device_of, hours_text, rows_of
 from training.recipes import Recipe
 from training.teacher import MINILM
 
@@ -32,17 +31,15 @@ class TeacherPlan:
 
 
 def plan_teacher(recipe: Recipe, *, gpu: str = "h100", gpus: int = 1) -> TeacherPlan | None:
-    """The plan of `python -m training teacher`; None where every list brings its grades and no model is asked.
+    """The plan of `python -m training teacher`; None where the recipe names no labelled set.
 
-    Raises `BadInput` on an unknown GPU or a teacher that neither this nor sentence-transformers can open.
+    Raises `BadInput` on an unknown GPU, and what `zoo.resolve` raises on an unknown teacher.
     """
-    if gpu not in GPUS:
-        raise BadInput(f"unknown gpu {gpu!r}: use one of {', '.join(GPUS)}")
+    device = device_of(gpu)
     if not recipe.data.train:
         return None
-    asked = sum(recipe.data.train.values()) if all(recipe.data.train.values()) else 0
-    groups = rows_of(recipe.mining.out) or asked or GROUPS
-    pool, section, device = recipe.mining.pool, recipe.pointwise, GPUS[gpu]
+    groups = rows_of(recipe.mining.out) or asked_groups(recipe) or GROUPS
+    pool, section = recipe.mining.pool, recipe.pointwise
     length = section.q_len + section.p_len
     texts = groups * pool
     tokens = float(texts * length)

@@ -141,9 +141,14 @@ def _graded_by_their_writer(recipe: Recipe) -> list[Iterator[Group]]:
     return groups + ([practice_groups("train")] if recipe.data.practice else [])
 
 
+def grade_score(recipe: Recipe) -> float:
+    """What the teacher gives each grade; lists that are graded throughout need it where the recipe's `teacher.grades` is 0, too."""
+    return recipe.teacher.grades or GRADE
+
+
 def best_score(recipe: Recipe) -> float:
-    """What the teacher gives the best grade; judged lists need it where the recipe's `teacher.grades` is 0, too."""
-    return (recipe.teacher.grades or GRADE) * max(judged.LABELS.values())
+    """What the teacher gives the best grade."""
+    return grade_score(recipe) * max(judged.LABELS.values())
 
 
 def _judged(recipe: Recipe) -> frozenset[tuple[str, str]]:

@@ -111,7 +111,6 @@ class Mix:
     teaching: int = number(0, -1)
     without: tuple[str, ...] = ()  # files of groups that earlier pieces read
     size: int = number(12, 2)  # passages a list keeps
-    words: int = number(80, 5)  # of what is read of a long passage
     dev_lists: int = number(40, 1)  # of each kind in dev_out
     seed: int = 0
     out: str = "out/mix.jsonl.gz"

@@ -20,12 +20,12 @@ from dear.evaluation.report import Measured, line, measure_rows
 from dear.evaluation.scoring import CachedLister, CachedScorer, weights_of
 from dear.evaluation.stages import Progress, Row, by_lister, by_scorer, first_stage
 from dear.evaluation.store import Store
-from dear.pipeline import NANO_TOKENS, TOKENS, Settings
+from dear.pipeline import NANO_TOKENS, NANO_WINDOWS, PAPER_WINDOWS, TOKENS, Settings
 
 logger = logging.getLogger(__name__)
 
-PAPER = {"top": 100, "window": 20, "stride": 10, "max_tokens": TOKENS["dear"]}  # DeAR, arXiv 2508.16998
-NANO = {"top": 10, "window": 10, "stride": 5, "max_tokens": NANO_TOKENS}  # what a context of 4,096 tokens and a CPU carry
+PAPER = {"top": 100, "window": PAPER_WINDOWS[0], "stride": PAPER_WINDOWS[1], "max_tokens": TOKENS["dear"]}  # DeAR, arXiv 2508.16998
+NANO = {"top": 10, "window": NANO_WINDOWS[0], "stride": NANO_WINDOWS[1], "max_tokens": NANO_TOKENS}
 
 PEERS = ("bm25", MINILM)
 

@@ -31,6 +31,18 @@ def test_so_many_lists_of_each_kind_and_none_of_what_was_read(tmp_path):
     assert not {g.query_id for g in first} & {g.query_id for g in rest}
 
 
+def test_what_helps_stays_where_a_list_is_cut(tmp_path):
+    whole = recipe(tmp_path, "mix.teaching=-1", "mix.size=100", f"mix.out={tmp_path}/whole.jsonl")
+    cut = recipe(tmp_path, "mix.teaching=-1", "mix.size=4")
+    mix_files(whole)
+    mix_files(cut)
+    useful = {g.query_id: sum(c.label > 0 for c in g.passages) for g in read_groups(whole.mix.out)}
+    assert max(useful.values()) > 3
+    for group in read_groups(cut.mix.out):
+        assert len(group.passages) <= 4
+        assert sum(c.label > 0 for c in group.passages) == min(3, useful[group.query_id])
+
+
 def test_the_draw_is_the_seeds(tmp_path):
     ids = []
     for seed in (1, 1, 2):
