@@ -212,6 +212,7 @@ class Listwise:
     max_grad_norm: float = number(1.0, 0)
     gradient_checkpointing: bool = True
     quantise: Literal["none", "nf4"] = "nf4"
+    rounded: float = number(0.0, 0, 1)  # share of the steps that read the base as NF4 rounds it, so that the adapter serves both; needs quantise none
     seed: int = 0
     precision: Precision = "auto"
     attention: Attention = "sdpa"  # on a CPU, below some 256 tokens, eager is the faster
@@ -319,6 +320,9 @@ def check(recipe: Recipe, stage: Literal["pointwise", "listwise", "base"]) -> Pa
         # a loss that cannot be computed is found before the model is loaded
         if stage == "pointwise" and not (section.cross_entropy or section.ranknet or section.kl):
             raise BadInput("every loss weight of pointwise is 0: give cross_entropy, ranknet or kl a weight")
+        if stage == "listwise" and section.rounded and section.quantise == "nf4":
+            said = f"listwise.rounded is {section.rounded:g} beside listwise.quantise nf4, which rounds every step"
+            raise BadInput(f"{said}: set rounded to 0, or quantise to none")
     try:
         return check_base(recipe.model)
     except BadInput:
