@@ -3,23 +3,30 @@
 Every passage of such a list has a degree, by a large language model (`training.judged`) or by who wrote it (`training.practice`, the
 teaching corpus), and the degree is the teacher. `draw` takes so many lists of each kind at random; lists of the dev split, whole, go to a file of
 their own, for `pointwise.dev`. A passage is cut to what stage 1 reads of it afterwards, the excerpt nearest the query.
+
+Six degrees leave most of a list's passages equal. In lists of people's passages a bi-encoder's similarity may be added
+(`similarity`), which orders them finely; and a passage that answers may come a second time without its answer (`gapped`). Pages made
+for the practice topics are left as they are: many were written to be similar and of no use.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from statistics import fmean, pstdev
 
 from dear.errors import BadInput
 from dear.excerpts import excerpt
-from training import judged, mining
+from training import gapped, judged, mining
 from training.groups import Group, read_groups, write_groups
 from training.prepare import best_score, grade_score, practice_groups, teaching_groups
 from training.recipes import Mix, Recipe
+from training.teacher import minilm
 
 KINDS = ("questions", "sets", "written", "web", "practice", "news", "teaching")
+PEOPLES = ("questions", "sets", "web")  # whose passages nobody wrote for the list
 NEWS = "/news-"  # in the ids of practice topics whose pages tell of one event
 
 
@@ -33,6 +40,11 @@ def mix_files(recipe: Recipe) -> tuple[dict[str, int], int]:
         raise BadInput(f"mix asks for no lists: set one of {', '.join(f'mix.{kind}' for kind in KINDS)}")
     read = {group.query_id for path in settings.without for group in _known(path)}
     drawn = draw(_lists(recipe, "train"), settings, read)
+    if settings.gapped:
+        answers = gapped.known(recipe.data.folder)
+        drawn = [gapped.with_gapped(group, answers, best_score(recipe)) if kind_of(group) in PEOPLES else group for group in drawn]
+    if settings.similarity:
+        drawn = with_similarity(drawn, settings.similarity)
     write_groups(settings.out, drawn)
     dev = 0
     if settings.dev_out:
@@ -62,6 +74,19 @@ def draw(groups: Iterable[Group], settings: Mix, read: set[str]) -> list[Group]:
     random.Random(settings.seed).shuffle(drawn)
     limits = mining.Mining(positives=settings.size - 1, pool=settings.size, seed=settings.seed)
     return list(mining.fitted((_shuffled(group, settings.seed) for group in drawn), limits))
+
+
+def with_similarity(groups: Sequence[Group], weight: float) -> list[Group]:
+    """Groups whose teacher's scores have `weight` times MiniLM's similarity added, as its standard score within the list; `PEOPLES` lists alone."""
+    asked = [group for group in groups if kind_of(group) in PEOPLES]
+    found = iter(minilm(asked) if asked else ())
+    return [_added(group, weight, next(found)) if kind_of(group) in PEOPLES else group for group in groups]
+
+
+def _added(group: Group, weight: float, similar: Sequence[float]) -> Group:
+    mean, spread = fmean(similar), pstdev(similar) or 1.0
+    scored = [replace(c, teacher=(c.teacher or 0.0) + weight * (s - mean) / spread) for c, s in zip(group.passages, similar, strict=True)]
+    return replace(group, passages=tuple(scored))
 
 
 def kind_of(group: Group) -> str:

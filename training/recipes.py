@@ -111,6 +111,8 @@ class Mix:
     teaching: int = number(0, -1)
     without: tuple[str, ...] = ()  # files of groups that earlier pieces read
     size: int = number(12, 2)  # passages a list keeps
+    similarity: float = number(0.0, 0)  # times MiniLM's standard score within the list, added to the teacher's in lists of people's passages
+    gapped: bool = False  # a passage that answers comes a second time without its answer, where that is known
     dev_lists: int = number(40, 1)  # of each kind in dev_out
     seed: int = 0
     out: str = "out/mix.jsonl.gz"

@@ -85,3 +85,36 @@ def test_judged_lists_by_kind(shared, tmp_path, monkeypatch):
     counts, _ = mix_files(recipe(tmp_path, *wanted))
     assert counts | {"questions": 3, "sets": 2, "written": 4, "web": 5} == counts
     assert all(c.teacher in {0.0, 1.8, 3.6, 5.4, 7.2, 9.0} for g in read_groups(tmp_path / "mix.jsonl.gz") for c in g.passages)
+
+
+def test_similarity_orders_what_degrees_leave_equal(shared, tmp_path, monkeypatch):
+    monkeypatch.delenv("DEAR_DATA", raising=False)
+    wanted = ["data.judged=true", f"data.root={shared}", "mix.questions=2", "mix.web=3", "mix.practice=2"]
+    plain, added = recipe(tmp_path, *wanted, f"mix.out={tmp_path}/a.jsonl"), recipe(tmp_path, *wanted, "mix.similarity=1.2")
+    mix_files(plain)
+    mix_files(added)
+    for one, other in zip(read_groups(plain.mix.out), read_groups(added.mix.out), strict=True):
+        assert [c.text for c in one.passages] == [c.text for c in other.passages]
+        moved = [after.teacher - before.teacher for before, after in zip(one.passages, other.passages, strict=True)]
+        if kind_of(one) == "practice":
+            assert not any(moved)
+        else:
+            assert sum(moved) == pytest.approx(0, abs=1e-6)
+            assert sum(m * m for m in moved) / len(moved) == pytest.approx(1.2**2)
+            nearest = max(zip(moved, one.passages, strict=True), key=lambda pair: pair[0])[1]
+            assert any(word in nearest.text.lower() for word in one.query.lower().split() if len(word) > 3)
+
+
+def test_gapped_copies_join_the_lists_that_have_an_answer_to_take_out(shared, tmp_path, monkeypatch):
+    monkeypatch.delenv("DEAR_DATA", raising=False)
+    wanted = ["data.judged=true", f"data.root={shared}", "mix.questions=40", "mix.web=2", "mix.gapped=true"]
+    mix_files(recipe(tmp_path, *wanted))
+    lists = list(read_groups(tmp_path / "mix.jsonl.gz"))
+    copies = [(group, c) for group in lists for c in group.passages if c.id.endswith("/gapped")]
+    assert 5 < len(copies) < 40
+    for group, copy in copies:
+        whole = next(c for c in group.passages if c.id == copy.id.removesuffix("/gapped"))
+        assert (copy.label, copy.teacher) == (1, 3.6)
+        assert whole.label == 3
+        assert len(copy.text) < len(whole.text)
+        assert set(copy.text.split()) <= set(whole.text.split())
