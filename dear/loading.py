@@ -29,6 +29,7 @@ logger = logging.getLogger(__name__)
 
 Precision = Literal["fp32", "bf16", "nf4"]
 PRECISIONS = ("fp32", "bf16", "nf4")
+NOT_IN_NF4 = ("lm_head", "score")  # layers that stay as they are
 MERGE_IN_FP32_BELOW = 2_000_000_000  # bytes of the base: smaller ones are merged in fp32 and rounded once
 
 
@@ -224,7 +225,7 @@ def _nf4(device: str) -> Any:
         bnb_4bit_quant_type="nf4",
         bnb_4bit_use_double_quant=True,
         bnb_4bit_compute_dtype=_dtype("nf4", device),
-        llm_int8_skip_modules=["lm_head", "score"],
+        llm_int8_skip_modules=list(NOT_IN_NF4),
     )
 
 

@@ -7,14 +7,13 @@ qnli-dev, selqa) or a question brings its answer as a string (questions).
 
 from __future__ import annotations
 
-import gzip
-import json
 import re
 from collections import defaultdict
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from corpora.rows import RowError, read_rows
 from dear.explain import sentences
 from training import judged
 from training.groups import Candidate, Group
@@ -24,6 +23,8 @@ LABELLED = ("squad-sentences", "qnli-dev", "selqa")
 LEAST = 25  # words that have to be left
 DEGREE = 2  # of six: on the subject, without the answer
 SHORT = 15  # characters below which a label is no sentence
+
+_WORD = re.compile(r"\w+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +46,12 @@ class Answers:
 
 
 def plain(text: str) -> str:
-    """Letters and digits in lower case, parted by single spaces.
+    """Words and numbers in lower case, parted by single spaces.
 
     >>> plain("  The U.S.,  in 1990!")
     'the u s in 1990'
     """
-    return re.sub(r"[^a-z0-9]+", " ", text.lower()).strip()
+    return " ".join(_WORD.findall(text.casefold()))
 
 
 def known(data: Path) -> Answers:
@@ -67,9 +68,11 @@ def known(data: Path) -> Answers:
     strings: dict[str, set[str]] = defaultdict(set)
     bare = data / "train" / f"{judged.QUESTIONS}.jsonl.gz"
     if bare.is_file():
-        with gzip.open(bare, "rt", encoding="utf-8") as file:
-            for row in map(json.loads, file):
-                strings[plain(row["text"])] |= {word for answer in row.get("answers") or () if len(word := plain(answer)) > 2 or word.isdigit()}
+        for row in read_rows(bare):
+            if isinstance(row, RowError):
+                raise row
+            given = {plain(answer) for answer in row.fields.get("answers") or ()}
+            strings[plain(row.fields["text"])] |= {answer for answer in given if len(answer) > 2 or answer.isdigit()}
     return Answers(whole, strings)
 
 

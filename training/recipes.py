@@ -112,7 +112,7 @@ class Mix:
     without: tuple[str, ...] = ()  # files of groups that earlier pieces read
     size: int = number(12, 2)  # passages a list keeps
     similarity: float = number(0.0, 0)  # times MiniLM's standard score within the list, added to the teacher's in lists of people's passages
-    gapped: bool = False  # a passage that answers comes a second time without its answer, where that is known
+    gapped: bool = False  # a passage that answers comes again without its answer, where that is known; one more than `size`
     dev_lists: int = number(40, 1)  # of each kind in dev_out
     seed: int = 0
     out: str = "out/mix.jsonl.gz"

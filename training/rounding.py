@@ -13,8 +13,9 @@ from typing import Any
 import torch
 from transformers import TrainerCallback
 
+from dear.loading import NOT_IN_NF4
+
 BLOCK = 64  # weights that share a scale, bitsandbytes' default
-KEPT = {"lm_head", "score"}  # what NF4 leaves as it is, here as in `dear.loading`
 
 
 def as_nf4(weight: torch.Tensor) -> torch.Tensor:
@@ -67,5 +68,5 @@ def frozen_linear(model: Any) -> list[torch.Tensor]:
     return [
         module.weight
         for name, module in model.named_modules()
-        if isinstance(module, torch.nn.Linear) and not module.weight.requires_grad and not set(name.split(".")) & KEPT
+        if isinstance(module, torch.nn.Linear) and not module.weight.requires_grad and not set(name.split(".")) & set(NOT_IN_NF4)
     ]
