@@ -24,7 +24,7 @@ from dear.loading import load_tokenizer
 from training import recipes, report, saving
 from training.cot import RANKING, Row, forced, messages, read_rows
 from training.groups import padded
-from training.rounding import RoundedSteps
+from training.rounding import round_steps
 from training.running import Buckets, EpochOf, StepsOf, arguments, claim, identity, resumable, start_from, uses_bf16
 
 logger = logging.getLogger(__name__)
@@ -221,12 +221,7 @@ def train(recipe: recipes.Recipe, *, resume: bool = True) -> Path:
         processing_class=tokenizer,
         sampler=Buckets(train_set.lengths, settings.rows_per_step, settings.seed),
     )
-    if settings.rounded:
-        if trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled:
-            raise BadInput(
-                f"listwise.rounded is {settings.rounded:g}, and the base is sharded: set it to 0, or train on one device or by data parallelism"
-            )
-        trainer.add_callback(RoundedSteps(settings.rounded, settings.seed))
+    round_steps(trainer, settings, "listwise")
     if settings.compile:
         model.compile(dynamic=True)
     claim(folder, run, trainer, resume=resume)

@@ -26,6 +26,7 @@ from dear.pairs import encode_pair
 from training import practice, recipes, report, saving
 from training.groups import Group, collate, padded, read_groups, scatter
 from training.losses import Weights, hybrid
+from training.rounding import round_steps
 from training.running import Buckets, EpochOf, StepsOf, arguments, claim, identity, resumable, start_from, uses_bf16
 
 logger = logging.getLogger(__name__)
@@ -215,6 +216,7 @@ def train(recipe: recipes.Recipe, *, resume: bool = True) -> Path:
         pad_id=tokenizer.pad_token_id,
         sampler=Buckets(groups.lengths, settings.groups_per_step, settings.seed),
     )
+    round_steps(trainer, settings, "pointwise")
     if settings.compile:
         model.compile(dynamic=True)
     claim(folder, run, trainer, resume=resume)

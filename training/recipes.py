@@ -141,6 +141,7 @@ class Pointwise:
     excerpt: int = number(0, 0)  # words of what is read of a long passage afterwards (0: its head); training reads what the teacher scored
     untitled: float = number(0.0, 0, 1)  # share of groups that training reads without their passages' titles
     planted: float = number(0.0, 0, 1)  # share of groups in which a passage of no use begins with an order to rank it first
+    rounded: float = number(0.0, 0, 1)  # share of the steps that read the base as NF4 rounds it, so that the adapter serves both
     cross_entropy: float = number(0.1, 0)
     ranknet: float = number(0.1, 0)
     kl: float = number(0.9, 0)

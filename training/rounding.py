@@ -1,7 +1,7 @@
 """Steps on the base as NF4 rounds it, so that one adapter serves the base in full and in four bits.
 
 QLoRA (Dettmers et al. 2023, arXiv 2305.14314) trains an adapter beside weights in NF4. An adapter trained beside the weights in full
-meets others when the same base is loaded in NF4, and a small student's reasoning may not survive that. Here a share of the steps reads
+meets others when the same base is loaded in NF4: a small student's reasoning may not survive that, and its scores move. Here a share of the steps reads
 the weights rounded to NF4 and back: the values of bitsandbytes, without its memory or its need of a GPU.
 """
 
@@ -13,7 +13,9 @@ from typing import Any
 import torch
 from transformers import TrainerCallback
 
+from dear.errors import BadInput
 from dear.loading import NOT_IN_NF4
+from training.recipes import Listwise, Pointwise
 
 BLOCK = 64  # weights that share a scale, bitsandbytes' default
 
@@ -61,6 +63,19 @@ class RoundedSteps(TrainerCallback):
     def _put(self, weights: list[torch.Tensor]) -> None:
         for place, weight in zip(self._places, weights, strict=True):
             place.data = weight
+
+
+def round_steps(trainer: Any, settings: Pointwise | Listwise, stage: str) -> None:
+    """Let a stage's trainer read rounded weights in `settings.rounded` of its steps.
+
+    Raises `BadInput` where the base is sharded, since a shard does not hold the blocks that share a scale.
+    """
+    if not settings.rounded:
+        return
+    if trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled:
+        remedy = "set it to 0, or train on one device or by data parallelism"
+        raise BadInput(f"{stage}.rounded is {settings.rounded:g}, and the base is sharded: {remedy}")
+    trainer.add_callback(RoundedSteps(settings.rounded, settings.seed))
 
 
 def frozen_linear(model: Any) -> list[torch.Tensor]:
