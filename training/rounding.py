@@ -1,8 +1,8 @@
 """Steps on the base as NF4 rounds it, so that one adapter serves the base in full and in four bits.
 
 QLoRA (Dettmers et al. 2023, arXiv 2305.14314) trains an adapter beside weights in NF4. An adapter trained beside the weights in full
-meets others when the same base is loaded in NF4: a small student's reasoning may not survive that, and its scores move. Here a share of the steps reads
-the weights rounded to NF4 and back: the values of bitsandbytes, without its memory or its need of a GPU.
+meets others when the same base is loaded in NF4: a small student's reasoning may not survive that, and its scores move. Here a share
+of the steps reads the weights rounded to NF4 and back: the values of bitsandbytes, without its memory or its need of a GPU.
 """
 
 from __future__ import annotations

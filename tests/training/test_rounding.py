@@ -10,13 +10,24 @@ from safetensors.torch import load_file
 from transformers import TrainerCallback
 
 from dear.errors import BadInput
-from training import listwise, recipes
+from training import listwise, pointwise, recipes
 from training.cot import write_rows
 from training.cot_augment import Mix, augment, teaching_queries
+from training.groups import write_groups
+from training.prepare import teaching_groups
 from training.rounding import RoundedSteps, as_nf4, frozen_linear
 
 FEW = ["model.base_sha256=''", "listwise.max_length=4000", "listwise.rows_per_step=2", "listwise.gradient_accumulation=1", "listwise.save_steps=2"]
 FEW += ["listwise.precision=fp32", "listwise.log_steps=1", "output.dtype=fp32", "listwise.lora_rank=4", "listwise.max_steps=4", "listwise.dev=''"]
+
+SCORING = ["pointwise.layers=1", "pointwise.kl=0", "pointwise.precision=fp32", "pointwise.log_steps=1", "pointwise.lora_rank=4", "pointwise.dev=''"]
+
+
+@pytest.fixture(scope="module")
+def groups_file(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("groups") / "groups.jsonl"
+    write_groups(path, list(teaching_groups("dev"))[:6])
+    return path
 
 
 @pytest.fixture(scope="module")
@@ -79,19 +90,22 @@ class Watch(TrainerCallback):
         self.after.append(frozen_linear(model)[0].clone())
 
 
-def test_steps_read_both_and_leave_the_base_in_full(base, rows_file, tmp_path, monkeypatch):
-    watch, init = Watch(), listwise.ListwiseTrainer.__init__
+@pytest.mark.parametrize("stage", [pointwise, listwise], ids=["pointwise", "listwise"])
+def test_steps_read_both_and_leave_the_base_in_full(base, rows_file, groups_file, tmp_path, monkeypatch, stage):
+    name = stage.__name__.rpartition(".")[2]
+    trainer = pointwise.PointwiseTrainer if stage is pointwise else listwise.ListwiseTrainer
+    watch, init = Watch(), trainer.__init__
 
     def watched(self, *args, **options):
         init(self, *args, **options)
         self.add_callback(watch)
 
-    monkeypatch.setattr(listwise.ListwiseTrainer, "__init__", watched)
-    recipe = recipe_for(base, rows_file, tmp_path, "listwise.rounded=0.5", "listwise.max_steps=8")
-    model, _ = listwise.build(recipe, base)
+    monkeypatch.setattr(trainer, "__init__", watched)
+    recipe = recipe_for(base, rows_file, tmp_path, *SCORING, f"pointwise.train={groups_file}", f"{name}.rounded=0.5", f"{name}.max_steps=8")
+    model, _ = stage.build(recipe, base)
     full = frozen_linear(model)[0].clone()
-    listwise.train(recipe)
-    expected = [RoundedSteps(0.5, recipe.listwise.seed).rounds(step) for step in range(8)]
+    stage.train(recipe)
+    expected = [RoundedSteps(0.5, getattr(recipe, name).seed).rounds(step) for step in range(8)]
     assert 0 < sum(expected) < 8
     assert [not torch.equal(weight, full) for weight in watch.within] == expected
     assert all(torch.equal(weight, as_nf4(full)) for weight, rounded in zip(watch.within, expected, strict=True) if rounded)
