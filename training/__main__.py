@@ -1,4 +1,4 @@
-"""Command line: `python -m training {mine,teacher,mix,pointwise,ablate,cot,listwise,merge,average,report,plan} RECIPE [key=value …]`."""
+"""Command line: `python -m training {mine,teacher,mix,pointwise,ablate,cot,listwise,compare,merge,average,report,plan} RECIPE [key=value …]`."""
 
 from __future__ import annotations
 
@@ -65,6 +65,28 @@ def pointwise(recipe: Name, overrides: Overrides = None, fresh: Fresh = False) -
     from training.pointwise import train
 
     print(f"stage 1 is in {train(loaded, resume=not fresh)}")
+
+
+@app.command()
+def compare(
+    recipe: Name,
+    overrides: Overrides = None,
+    model: Annotated[
+        list[str] | None,
+        typer.Option(help="An adapter's folder, dear-nano, minilm, bi-encoder:PATH, cross-encoder:PATH; once for each. The recipe's own run."),
+    ] = None,
+    untitled: Annotated[bool, typer.Option(help="Read passages without titles, as those of MS MARCO are.")] = False,
+) -> None:
+    """Models side by side on the dev lists that mix wrote: nDCG@10 and RR@10 by kind of list."""
+    from training import compare as comparing
+
+    loaded = _load(recipe, overrides)
+    groups = comparing.dev_groups(loaded, untitled=untitled)
+    rows = []
+    for row in comparing.compare(groups, model or [str(loaded.folder("pointwise"))]):
+        rows.append(row)
+        _say(f"{row.model} has scored {len(groups):,} lists")
+    print(comparing.table(rows, groups))
 
 
 @app.command()
