@@ -114,14 +114,14 @@ def _dev(groups: Iterable[Group], settings: Mix) -> Iterator[Group]:
 
 def _lists(recipe: Recipe, split: str) -> Iterator[Group]:
     if recipe.data.judged:
-        yield from judged.groups(recipe.data.folder, split, scale=best_score(recipe))
+        yield from judged.groups(recipe.data.folder, split, scale=best_score(recipe), words=recipe.mix.words)
     for wanted, groups in ((recipe.data.practice, practice_groups), (recipe.data.teaching, teaching_groups)):
         if wanted:
-            yield from (_by_grade(group, grade_score(recipe)) for group in groups(split))
+            yield from (_by_grade(group, grade_score(recipe), recipe.mix.words) for group in groups(split))
 
 
-def _by_grade(group: Group, each: float) -> Group:
-    cut = [replace(c, text=excerpt(group.query, c.text, judged.WORDS), teacher=each * c.label) for c in group.passages]
+def _by_grade(group: Group, each: float, words: int) -> Group:
+    cut = [replace(c, text=excerpt(group.query, c.text, words), teacher=each * c.label) for c in group.passages]
     return replace(group, passages=tuple(cut))
 
 

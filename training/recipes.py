@@ -111,6 +111,7 @@ class Mix:
     teaching: int = number(0, -1)
     without: tuple[str, ...] = ()  # files of groups that earlier pieces read
     size: int = number(12, 2)  # passages a list keeps
+    words: int = number(80, 1)  # of a passage, nearest the query; judged lists were graded by 80
     similarity: float = number(0.0, 0)  # times MiniLM's standard score within the list, added to the teacher's in lists of people's passages
     gapped: bool = False  # a passage that answers comes again without its answer, where that is known; one more than `size`
     dev_lists: int = number(40, 1)  # of each kind in dev_out

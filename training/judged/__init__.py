@@ -48,9 +48,9 @@ def load() -> tuple[Judged, ...]:
     return tuple(Judged(row["query-id"], row["split"], row["query"], degrees[row["query-id"]]) for row in rows)
 
 
-def groups(data: Path, split: str, *, scale: float) -> Iterator[Group]:
-    """Yield a split's lists as groups, each passage as its grader saw it: at most `WORDS` words of it, nearest the query for a set's question,
-    from its head for a written query. The teacher's score of a passage is its degree, stretched so that the best is `scale`.
+def groups(data: Path, split: str, *, scale: float, words: int = WORDS) -> Iterator[Group]:
+    """Yield a split's lists as groups, each passage as its grader saw it: at most `words` words of it, nearest the query for a set's question,
+    from its head for a written query (more than `WORDS` hold what was graded and text around it). The teacher's score of a passage is its degree, stretched so that the best is `scale`.
 
     Raises `BadInput` on an id that `data` does not have.
     """
@@ -63,7 +63,7 @@ def groups(data: Path, split: str, *, scale: float) -> Iterator[Group]:
         if missing:
             raise BadInput(f"data.judged: {missing[0]!r} is not in {data}: set data.root=FOLDER (or DEAR_DATA) to the data that was graded")
         found = [(passages[id], degree) for id, degree in each.degrees.items()]
-        texts = [excerpt("" if each.query else query, p.text, WORDS) for p, _ in found]
+        texts = [excerpt("" if each.query else query, p.text, words) for p, _ in found]
         candidates = (Candidate(p.id, p.title, text, LABELS[degree], scale * degree / BEST) for (p, degree), text in zip(found, texts, strict=True))
         yield Group(f"{SOURCE}/{each.query_id}", query, f"{SOURCE}/{_set(each.query_id)}", tuple(candidates))
 
