@@ -43,6 +43,19 @@ def test_what_helps_stays_where_a_list_is_cut(tmp_path):
         assert sum(c.label > 0 for c in group.passages) == min(3, useful[group.query_id])
 
 
+def test_more_of_a_passage_is_read_where_asked(tmp_path):
+    short, long = recipe(tmp_path, "mix.teaching=-1"), recipe(tmp_path, "mix.teaching=-1", "mix.words=130", f"mix.out={tmp_path}/long.jsonl")
+    mix_files(short)
+    mix_files(long)
+    texts = {(g.query_id, c.id): c.text for g in read_groups(short.mix.out) for c in g.passages}
+    grown = {(g.query_id, c.id): c.text for g in read_groups(long.mix.out) for c in g.passages}
+    assert texts.keys() == grown.keys()
+    assert all(text in grown[key] for key, text in texts.items())
+    more = [text for key, text in grown.items() if text != texts[key]]
+    assert len(more) > 100
+    assert 80 < max(len(text.split()) for text in more) <= 130
+
+
 def test_the_draw_is_the_seeds(tmp_path):
     ids = []
     for seed in (1, 1, 2):

@@ -49,8 +49,9 @@ def load() -> tuple[Judged, ...]:
 
 
 def groups(data: Path, split: str, *, scale: float, words: int = WORDS) -> Iterator[Group]:
-    """Yield a split's lists as groups, each passage as its grader saw it: at most `words` words of it, nearest the query for a set's question,
-    from its head for a written query (more than `WORDS` hold what was graded and text around it). The teacher's score of a passage is its degree, stretched so that the best is `scale`.
+    """Yield a split's lists as groups, each passage as its grader saw it: at most `words` words of it, nearest the query for a set's
+    question, from its head for a written query. More words than `WORDS` hold what was graded and text around it. The teacher's score of a
+    passage is its degree, stretched so that the best is `scale`.
 
     Raises `BadInput` on an id that `data` does not have.
     """
