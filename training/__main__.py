@@ -73,7 +73,7 @@ def compare(
     overrides: Overrides = None,
     model: Annotated[
         list[str] | None,
-        typer.Option(help="An adapter's folder, dear-nano, minilm, bi-encoder:PATH, cross-encoder:PATH; once for each. The recipe's own run."),
+        typer.Option(help="An adapter's folder, dear-nano, minilm, bi-encoder:PATH, cross-encoder:PATH; once for each. None: the recipe's own run."),
     ] = None,
     untitled: Annotated[bool, typer.Option(help="Read passages without titles, as those of MS MARCO are.")] = False,
 ) -> None:

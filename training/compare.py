@@ -7,12 +7,12 @@ it will be read afterwards. One figure for all lists would hide what a piece of 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from dear.errors import BadInput
 from dear.metrics import per_query
-from training.groups import Group, read_groups
+from training.groups import Group, read_groups, without_titles
 from training.mix import KINDS, kind_of
 from training.recipes import Recipe
 from training.teacher import open_teacher
@@ -36,7 +36,7 @@ def dev_groups(recipe: Recipe, *, untitled: bool = False) -> list[Group]:
     groups = list(read_groups(path))
     if not groups:
         raise BadInput(f"mix.dev_out {path!r} has no list: draw it again with `python -m training mix`")
-    return [replace(g, passages=tuple(replace(c, title="") for c in g.passages)) if untitled else g for g in groups]
+    return [without_titles(g) for g in groups] if untitled else groups
 
 
 def compare(groups: Sequence[Group], models: Sequence[str]) -> Iterator[Compared]:

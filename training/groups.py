@@ -9,7 +9,7 @@ from __future__ import annotations
 import gzip
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,6 +41,11 @@ class Group:
     query: str
     source: str
     passages: tuple[Candidate, ...]
+
+
+def without_titles(group: Group) -> Group:
+    """The group, its passages without titles, as those of MS MARCO are."""
+    return replace(group, passages=tuple(replace(c, title="") for c in group.passages))
 
 
 def read_groups(path: Path | str) -> Iterator[Group]:

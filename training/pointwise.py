@@ -24,7 +24,7 @@ from dear.loading import load_tokenizer
 from dear.metrics import evaluate
 from dear.pairs import encode_pair
 from training import practice, recipes, report, saving
-from training.groups import Group, collate, padded, read_groups, scatter
+from training.groups import Group, collate, padded, read_groups, scatter, without_titles
 from training.losses import Weights, hybrid
 from training.rounding import round_steps
 from training.running import Buckets, EpochOf, StepsOf, arguments, claim, identity, resumable, start_from, uses_bf16
@@ -44,7 +44,7 @@ class Groups(Dataset):
     """
 
     def __init__(self, groups: Sequence[Group], untitled: float = 0.0, seed: int = 0, planted: float = 0.0) -> None:
-        self.groups = [_untitled(g) if random.Random(f"{seed}/{g.query_id}").random() < untitled else g for g in groups]
+        self.groups = [without_titles(g) if random.Random(f"{seed}/{g.query_id}").random() < untitled else g for g in groups]
         if planted:
             orders = practice.orders("train")
             draws = [random.Random(f"{seed}/planted/{g.query_id}") for g in groups]
@@ -56,10 +56,6 @@ class Groups(Dataset):
 
     def __getitem__(self, index: int) -> Group:
         return self.groups[index]
-
-
-def _untitled(group: Group) -> Group:
-    return replace(group, passages=tuple(replace(c, title="") for c in group.passages))
 
 
 def _planted(group: Group, draw: random.Random, orders: Sequence[str]) -> Group:

@@ -140,7 +140,7 @@ def _found(name: str) -> Iterator[None]:
         yield
     except (OSError, ValueError) as error:
         said = str(error).partition("\n")[0]
-        raise BadInput(f"teacher.model names {name!r}, which cannot be opened ({said}): give a folder or a hub id") from error
+        raise BadInput(f"the teacher {name!r} cannot be opened ({said}): give a folder or a hub id") from error
 
 
 def _student(name: str, engine: str, precision: str) -> Teacher:
